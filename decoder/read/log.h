@@ -1,0 +1,146 @@
+/*
+ * log.h - a .tide file as a stream of events in one order that could have happened.
+ *
+ * Reads untrusted bytes with pread; never maps the file, never prints, never exits. What is damaged is skipped and
+ * counted in struct tide_losses: losses are data, not errors. Memory is bounded by what is open at one time (one
+ * block a lane) plus definitions and distinct stacks, not by the length of the log.
+ *
+ * Order (FORMAT.md 7): lanes are cut at TICK and SYNC items into runs; runs are merged by the ticks they begin
+ * with; a SYNC(word, seq) waits until epoch seq - 1 of that word has been seen.
+ *
+ * Life cycle: tide_log_open .. tide_log_free. Everything a log hands out belongs to it and lives until tide_log_free,
+ * unless said otherwise. One log is used by one thread at a time.
+ */
+#ifndef TIDE_READ_LOG_H
+#define TIDE_READ_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "format/items.h"
+#include "format/layout.h"
+#include "format/status.h"
+
+struct tide_log;
+
+/* One event. Stacks are node numbers in the log's frame tree (stacks.h); 0 is the empty stack. */
+struct tide_event {
+	enum tide_kind kind;
+	uint32_t lane;
+	uint32_t tid;
+	uint32_t native;  /* innermost node; for kinds with a stack */
+	uint32_t python;  /* innermost node; 0 without Python frames */
+	uint64_t time_ns; /* CLOCK_MONOTONIC, interpolated; not after the event */
+	uint64_t index;   /* 0, 1, 2 ... in merged order */
+	uint64_t addr, size, value, value2; /* as in struct tide_item */
+};
+
+/* Opens and indexes (superblock, definitions, frames, staging blocks). On failure *ret is untouched.
+ * TIDE_OK, also when the file is damaged but something could be kept; TIDE_ERR_IO, _NOT_A_LOG, _TOO_NEW, _NOMEM, _BAD
+ * (nothing in it can be used). */
+enum tide_status tide_log_open(const char *path, struct tide_log **ret, struct tide_error *err);
+void tide_log_free(struct tide_log *); /* NULL is fine */
+
+/* 1: *ret is the next event. 0: the end. <0: a tide_status (out of memory). Damage is not an error here. */
+int tide_log_next(struct tide_log *, struct tide_event *ret);
+/* Back to the first event; stacks keep their numbers. */
+void tide_log_rewind(struct tide_log *);
+/* From now on, tide_log_next ends each lane after `events` of it ever written (evicted ones counted); for the
+ * inherited state of a forked child: limits are those of its LINEAGE. NULL: no limits. Rewinds. Copies `events`. */
+enum tide_status tide_log_limit(struct tide_log *, const uint64_t *events, uint32_t lanes);
+
+/* ---- what the file says of itself ---- */
+enum tide_end_seen { TIDE_SEEN_EXIT, TIDE_SEEN_EXEC, TIDE_SEEN_KILLED, TIDE_SEEN_RUNNING };
+struct tide_process {
+	const char *path;      /* the file's */
+	const char *exe;       /* path of the executable as the process saw it; "" unknown */
+	const char *name;      /* last part of exe */
+	const char *build_id;  /* hex, "" unknown */
+	const char *boot_id;   /* as in /proc/sys/kernel/random/boot_id */
+	const char *allocator; /* "glibc 2.36"; "" unknown */
+	const char *allocator_path;
+	const char *python; /* "3.11.2", NULL when no interpreter was seen */
+	bool python_usable; /* false: a version or build that tidemark has no table for; native only */
+	uint32_t python_arena, python_pool; /* bytes; 0 unknown */
+	enum tide_end_seen end;
+	uint32_t end_status;
+	uint64_t start_ns, end_ns; /* CLOCK_MONOTONIC; end_ns: of END, or the last event's anchor */
+	struct tide_superblock super;
+	struct tide_geometry geometry;
+};
+const struct tide_process *tide_log_process(const struct tide_log *);
+
+/* Modules, in the order of their definitions; `segment` ranges are run-time addresses. */
+struct tide_module {
+	const char *path;
+	uint64_t base;       /* load bias: address - base is the address in the ELF file */
+	uint64_t start, end; /* [start, end) covers all its PT_LOAD segments */
+	uint64_t loaded_ns, unloaded_ns; /* unloaded_ns UINT64_MAX: still there */
+	uint8_t build_id[32];
+	uint32_t build_id_len; /* 0: none */
+};
+uint32_t tide_log_modules(const struct tide_log *, const struct tide_module **ret);
+
+/* A Python code object. Line table kinds: see shim/python. */
+struct tide_code {
+	uint32_t id;
+	uint32_t first_line;
+	uint32_t table_kind; /* enum tide_line_table */
+	uint32_t table_len;
+	const uint8_t *table;
+	const char *file; /* UTF-8, NUL-terminated, hostile */
+	const char *function; /* qualified name where the version has it */
+};
+enum tide_line_table { TIDE_LINES_NONE = 0, TIDE_LINES_LNOTAB = 1, TIDE_LINES_PEP626 = 2, TIDE_LINES_LOCATIONS = 3 };
+/* NULL: not defined (lost, or id 0). */
+const struct tide_code *tide_log_code(const struct tide_log *, uint32_t id);
+
+/* Forked child: events of each lane of the parent that belong to what was inherited. lanes 0: not a forked child. */
+struct tide_lineage {
+	uint64_t parent_uid;
+	int32_t parent_pid;
+	uint32_t lanes;
+	const uint64_t *events;
+};
+const struct tide_lineage *tide_log_lineage(const struct tide_log *);
+
+/* ---- frame tree: a node is (parent, word); node 0 is the root, with no word ---- */
+uint32_t tide_log_node_parent(const struct tide_log *, uint32_t node);
+uint64_t tide_log_node_word(const struct tide_log *, uint32_t node);
+uint32_t tide_log_node_count(const struct tide_log *);
+
+/* ---- censuses: payloads, decoded by census.h ---- */
+struct tide_census_blob {
+	uint64_t number;
+	uint64_t time_ns;
+	bool complete;        /* every part is there */
+	const uint8_t *bytes; /* valid until the next tide_log_census or tide_log_free */
+	uint64_t len;
+};
+uint32_t tide_log_census_count(const struct tide_log *);
+/* Number i in order of time. TIDE_OK, TIDE_ERR_NOMEM, TIDE_ERR_BAD. */
+enum tide_status tide_log_census(struct tide_log *, uint32_t i, struct tide_census_blob *ret);
+
+/* ---- what is missing. Complete after tide_log_next returned 0 once; structural part right after open. ---- */
+struct tide_damage { /* one place in the file */
+	uint64_t offset, len;
+	char what[80];
+};
+struct tide_losses {
+	uint64_t recorded;    /* events the process recorded: in_window + evicted + lost */
+	uint64_t in_window;   /* events this log can show */
+	uint64_t evicted;     /* overwritten by design */
+	uint64_t lost;        /* should be there and are not: holes, damaged frames */
+	uint64_t dropped[16]; /* by enum tide_loss, as the shim counted */
+	uint64_t frames, bad_frames, open_blocks;
+	uint64_t order_anomalies; /* SYNCs that never found their predecessor */
+	uint64_t first_ns, last_ns; /* the window */
+	bool damaged;               /* anything at all is wrong: exit 3 */
+	uint32_t damage_count;      /* places; at most 64 are kept */
+	const struct tide_damage *damage;
+};
+const struct tide_losses *tide_log_losses(const struct tide_log *);
+/* Name of a reason for JSON and text: "reentrant", "preinit" ... NULL: none. */
+const char *tide_loss_name(unsigned reason);
+
+#endif

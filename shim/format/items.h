@@ -1,0 +1,133 @@
+/*
+ * items.h - the stream of items in a staging block or an EVENTS frame (FORMAT.md 6): tags, decoding.
+ * Encoding is in encode.h, inline, because it is the hot path.
+ *
+ * An item is a tag byte and its fields. tag bits 0-4: kind; bit 5 SAME: the stack is that of the previous item of
+ * this block with a stack of that sort; bit 6 ODD: address not a multiple of 16, its low four bits follow as a
+ * byte; bit 7 NEAR_FREE: the address is told as distance from the last freed one, not the last allocated one.
+ * Every block starts from zero state, so it can be decoded alone.
+ */
+#ifndef TIDE_FORMAT_ITEMS_H
+#define TIDE_FORMAT_ITEMS_H
+
+#include "format/layout.h"
+#include "format/wire.h"
+
+#define TIDE_TAG_SAME 0x20u
+#define TIDE_TAG_ODD 0x40u
+#define TIDE_TAG_NEAR_FREE 0x80u
+
+/* kind, name in `tidemark dump`, what follows the tag. F_* below. The one table of items; FORMAT.md 6 is checked against it. */
+#define TIDE_ITEMS(X)                                                                                                  \
+	X(TICK, 1, "tick", TIDE_F_TICKS)                                                                               \
+	X(SYNC, 2, "sync", TIDE_F_SEQ | TIDE_F_TICKS)                                                                  \
+	X(THREAD, 3, "thread", TIDE_F_VALUE)                                                                           \
+	X(ALLOC, 4, "malloc", TIDE_F_STACK | TIDE_F_ADDR | TIDE_F_SIZE)                                                \
+	X(CALLOC, 5, "calloc", TIDE_F_STACK | TIDE_F_ADDR | TIDE_F_SIZE)                                               \
+	X(ALIGNED, 6, "aligned", TIDE_F_STACK | TIDE_F_ADDR | TIDE_F_SIZE | TIDE_F_VALUE)                              \
+	X(FREE, 7, "free", TIDE_F_ADDR)                                                                                \
+	X(REALLOC_FREE, 8, "realloc-free", TIDE_F_ADDR)                                                                \
+	X(REALLOC_ALLOC, 9, "realloc-alloc", TIDE_F_STACK | TIDE_F_ADDR | TIDE_F_SIZE)                                 \
+	X(REALLOC_FAILED, 10, "realloc-failed", 0)                                                                     \
+	X(MMAP, 11, "mmap", TIDE_F_STACK | TIDE_F_RANGE | TIDE_F_VALUE | TIDE_F_VALUE2)                                \
+	X(MUNMAP, 12, "munmap", TIDE_F_RANGE)                                                                          \
+	X(MREMAP, 13, "mremap", TIDE_F_STACK | TIDE_F_RANGE | TIDE_F_VALUE | TIDE_F_VALUE2)                            \
+	X(MADVISE, 14, "madvise", TIDE_F_RANGE | TIDE_F_VALUE)                                                         \
+	X(BRK, 15, "brk", TIDE_F_STACK | TIDE_F_VALUE)                                                                 \
+	X(PYARENA, 16, "pyarena", TIDE_F_STACK | TIDE_F_RANGE)                                                         \
+	X(PYARENA_FREE, 17, "pyarena-free", TIDE_F_RANGE)                                                              \
+	X(PYALLOC, 18, "pyalloc", TIDE_F_PYSTACK | TIDE_F_ADDR | TIDE_F_SIZE)                                          \
+	X(PYFREE, 19, "pyfree", TIDE_F_ADDR)                                                                           \
+	X(PYREALLOC_FREE, 20, "pyrealloc-free", TIDE_F_ADDR)                                                           \
+	X(PYREALLOC_ALLOC, 21, "pyrealloc-alloc", TIDE_F_PYSTACK | TIDE_F_ADDR | TIDE_F_SIZE)                          \
+	X(PYREALLOC_FAILED, 22, "pyrealloc-failed", 0)                                                                 \
+	X(PYREALLOC_GONE, 23, "pyrealloc-gone", 0)                                                                     \
+	X(FORK, 24, "fork", TIDE_F_VALUE)                                                                              \
+	X(MARK, 25, "mark", TIDE_F_VALUE)
+
+enum tide_field {
+	TIDE_F_TICKS = 1,   /* varint: clock ticks since the block's last time */
+	TIDE_F_SEQ = 2,     /* varint: ownership epoch that begins for the word of the next address */
+	TIDE_F_STACK = 4,   /* unless SAME: native delta, then Python delta */
+	TIDE_F_PYSTACK = 8, /* unless SAME: Python delta */
+	TIDE_F_ADDR = 16,   /* zigzag varint of (address - base) / 16, then the low nibble if ODD */
+	TIDE_F_SIZE = 32,   /* varint: bytes asked for */
+	TIDE_F_RANGE = 64,  /* varint address / 4096, varint length in bytes */
+	TIDE_F_VALUE = 128, /* varint; THREAD tid, ALIGNED alignment, MMAP prot | flags << 8, MREMAP old address,
+	                       MADVISE advice, BRK new break, FORK child pid, MARK enum tide_mark */
+	TIDE_F_VALUE2 = 256 /* varint; MMAP fd kind (0 anonymous, 1 file), MREMAP old length */
+};
+
+enum tide_kind {
+#define TIDE_ITEM_ENUM(id, number, name, fields) TIDE_KIND_##id = (number),
+	TIDE_ITEMS(TIDE_ITEM_ENUM)
+#undef TIDE_ITEM_ENUM
+	TIDE_KINDS = 32
+};
+
+enum tide_mark {
+	TIDE_MARK_PYTHON_FINALIZING = 1, /* the interpreter began to shut down */
+	TIDE_MARK_FINI = 2,              /* exit() reached the shim's destructor */
+	TIDE_MARK_TRIM = 3               /* the program called malloc_trim */
+};
+
+/* One frame of a stack is a word. Native: the return address. Python: TIDE_WORD_PYTHON | code id << 24 | offset,
+ * offset in instruction units (2 bytes), code id as defined by TIDE_DEF_CODE (0: not known).
+ * Two native words are no addresses and stand outermost. */
+#define TIDE_WORD_PYTHON (UINT64_C(1) << 63)
+#define TIDE_WORD_PYTHON_OFFSET 0xffffffu
+#define TIDE_WORD_CUT_LIMIT UINT64_C(1)   /* more frames than TIDEMARK_STACK */
+#define TIDE_WORD_CUT_UNKNOWN UINT64_C(2) /* no unwind rule, or outside the stack */
+
+/* What the decoder says of a stack: drop `pop` innermost frames of the previous one, add `push` words, outermost first. */
+struct tide_stack_delta {
+	uint32_t pop;
+	uint32_t push;
+	const uint64_t *words; /* owned by the decoder, until its next item */
+};
+
+struct tide_item {
+	enum tide_kind kind;
+	bool is_event;  /* counted in `events`: all but TICK, SYNC, THREAD */
+	bool has_stack; /* native and python deltas are meaningful (0/0: same as before) */
+	uint64_t addr;
+	uint64_t size; /* bytes; RANGE: length */
+	uint64_t value;
+	uint64_t value2;
+	uint64_t seq;
+	uint64_t ticks; /* absolute; lower bound of everything that follows */
+	struct tide_stack_delta native;
+	struct tide_stack_delta python;
+};
+
+/* Decoding state of one block. Zero heap; about 20 KiB: keep it off small stacks. */
+struct tide_items {
+	struct tide_in in;
+	uint64_t ticks;
+	uint64_t last_alloc, last_free;
+	uint64_t last_native, last_python; /* literals */
+	uint32_t native_depth, python_depth;
+	uint32_t dict_len, dict_cap;
+	uint64_t *dict; /* owned by the caller; dict_cap words; TIDE_DICT_MAX is always enough */
+	uint64_t words[2 * TIDE_STACK_MAX + 8];
+};
+#define TIDE_DICT_MAX TIDE_FRAME_RAW_MAX /* a literal takes at least two bytes */
+
+/* `payload` stays the caller's. `dict` as above. */
+void tide_items_init(struct tide_items *, const void *payload, size_t len, uint64_t ticks, uint64_t *dict, uint32_t dict_cap);
+/* 1: *ret is the next item; 0: the end; -1: the bytes are no items (nothing after this point can be told). */
+int tide_items_next(struct tide_items *, struct tide_item *ret);
+
+/* Name as in the table above, NULL for a kind that does not exist. */
+const char *tide_kind_name(unsigned kind);
+/* OR of enum tide_field, 0 if there is no such kind. */
+unsigned tide_kind_fields(unsigned kind);
+
+/* The ownership word that an address belongs to, of `TIDE_WORDS`. Mapping items (RANGE) and BRK all use word 0. */
+#define TIDE_WORDS 65536u
+static inline uint32_t tide_word_of(uint64_t addr)
+{
+	return (uint32_t)((addr >> 16) ^ (addr >> 32)) & (TIDE_WORDS - 1);
+}
+
+#endif

@@ -1,0 +1,80 @@
+/*
+ * sys.h - the system, without libc: raw system calls that return -errno and leave errno alone, and the few string
+ * and number helpers that a shim needs. Nothing here allocates, locks, or is a cancellation point.
+ */
+#ifndef TIDE_SYS_H
+#define TIDE_SYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+/* Six arguments always: the kernel ignores what it does not use. */
+static inline long tide_syscall(long nr, long a, long b, long c, long d, long e, long f)
+{
+#if defined(__x86_64__)
+	long ret;
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return ret;
+#else
+#error "raw system calls: add this architecture"
+#endif
+}
+
+/* Constant-rate counter; not a serializing read. */
+static inline uint64_t tide_ticks(void)
+{
+#if defined(__x86_64__)
+	return __builtin_ia32_rdtsc();
+#else
+#error "tick counter: add this architecture"
+#endif
+}
+/* The same, not before earlier instructions have completed. */
+static inline uint64_t tide_ticks_ordered(void)
+{
+	__asm__ volatile("lfence" ::: "memory");
+	return tide_ticks();
+}
+
+/* All: >= 0 or -errno. */
+int tide_sys_open(const char *path, int flags, unsigned mode);
+int tide_sys_openat(int dir, const char *path, int flags, unsigned mode);
+int tide_sys_close(int fd);
+long tide_sys_read(int fd, void *buf, size_t len);
+long tide_sys_pread(int fd, void *buf, size_t len, uint64_t offset);
+long tide_sys_write(int fd, const void *buf, size_t len);
+int tide_sys_fallocate(int fd, uint64_t len);
+int tide_sys_unlinkat(int dir, const char *path);
+/* The mapping, or NULL; *ret_errno (may be NULL) tells why. */
+void *tide_sys_mmap(size_t len, int prot, int flags, int fd, uint64_t offset);
+int tide_sys_munmap(void *, size_t len);
+int tide_sys_madvise(void *, size_t len, int advice);
+long tide_sys_getpid(void);
+long tide_sys_getppid(void);
+long tide_sys_gettid(void);
+/* vDSO where the kernel offers it: no system call then. */
+uint64_t tide_clock_ns(clockid_t);
+
+/* Reads a small file whole (at most cap - 1 bytes, NUL added); -errno or the length. */
+long tide_sys_slurp(const char *path, char *buf, size_t cap);
+
+/* The variable's value in the process' environment, or NULL. Does not lock, works before libc is ready. */
+const char *tide_getenv(const char *name);
+
+/* NUL-terminated append into buf[cap]; returns the new length (cut at cap - 1). */
+size_t tide_append(char *buf, size_t cap, size_t len, const char *text);
+size_t tide_append_number(char *buf, size_t cap, size_t len, uint64_t value, unsigned base);
+
+/* One line on standard error, "tidemark: " before it; the first call of the process only. */
+void tide_say(const char *text, const char *subject);
+
+#endif
