@@ -1,0 +1,34 @@
+/*
+ * census.h - what is resident, and which pool blocks are live, at one instant, written to the ring as CENSUS frames.
+ */
+#ifndef TIDE_CENSUS_H
+#define TIDE_CENSUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum tide_census_reason {
+	TIDE_CENSUS_INTERVAL = 1,
+	TIDE_CENSUS_EXIT = 2,
+	TIDE_CENSUS_ARENA = 3,
+	TIDE_CENSUS_FINALIZING = 4,
+	TIDE_CENSUS_FORK = 5,
+	TIDE_CENSUS_OUTSIDE = 6
+};
+enum tide_census_record {
+	TIDE_CENSUS_RSS = 1,
+	TIDE_CENSUS_REGION = 2,
+	TIDE_CENSUS_PYARENA = 3,
+	TIDE_CENSUS_MALLINFO = 4
+};
+
+/* Takes a census now if TIDEMARK_CENSUS allows it (EXIT, FINALIZING and FORK always), nobody else is taking one, and the
+ * program has not put itself under seccomp. Costs a handful of raw system calls. errno and descriptors unchanged. */
+void tide_census(enum tide_census_reason);
+
+struct tide_census_writer;
+/* Appends one record; splits the census into frames as needed. False: given up. */
+bool tide_census_put(struct tide_census_writer *, enum tide_census_record, const void *bytes, size_t len);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * python.h - what the rest of the shim asks of its Python side: hooks, frames, pools. Everything is found by symbol and
+ * by tables of offsets per CPython version (versions.h); without a usable interpreter all of it is inert.
+ */
+#ifndef TIDE_PYTHON_PYTHON_H
+#define TIDE_PYTHON_PYTHON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "format/layout.h"
+
+struct tide_census_writer;
+struct tide_unwind_module;
+
+/* A module was met: the main program at start-up, any other as soon as one of its addresses is on a stack. If it is an
+ * interpreter, writes the PYTHON definition and installs the arena hook as `mode` asks. Reads the module's symbol table
+ * in memory; takes no lock, calls nothing but CPython's PyObject_*ArenaAllocator and Py_GetVersion. */
+void tide_python_module(const struct tide_unwind_module *, enum tide_python_mode mode);
+
+/* Frame words of the calling thread's Python stack, innermost first, at most max, then one more, TIDE_WORD_CUT_LIMIT, if there
+ * are more. 0 without Python. New code objects are defined on the way. No GIL, no allocation. */
+unsigned tide_python_frames(uint64_t *words, unsigned max);
+
+/* True once the interpreter has begun to finalize; two loads. */
+bool tide_python_finalizing(void);
+
+/* PYARENA records of every arena in the registry. */
+void tide_python_census(struct tide_census_writer *);
+
+/* The child has a log of its own, without definitions: PYTHON and code ids start again. Arenas stay, marked inherited. */
+void tide_python_fork_child(void);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * record.h - from a hook to an item in the thread's lane.
+ *
+ * Every function here may be called from any thread, from signal handlers, in a forked or vforked child, before the
+ * log exists and after it is closed: it then counts or ignores the call. None changes errno, allocates, or blocks for
+ * longer than another thread needs to seal a block.
+ *
+ * RULE (FORMAT.md 6): what releases an address is recorded before the real call, what hands one out after it.
+ */
+#ifndef TIDE_RECORD_H
+#define TIDE_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format/items.h"
+#include "unwind/unwind.h"
+
+/* 1 while this process image is traced; 0 before, after, and in a forked child that has not been adopted yet
+ * (the page is MADV_WIPEONFORK). Read on every event; tide_slow() decides what 0 means. */
+extern struct tide_alive {
+	uint32_t on;
+	uint8_t rest[4092];
+} tide_alive;
+
+/* True: record. False: there is nothing to record to. May adopt a forked child. */
+bool tide_wake(void);
+static inline bool tide_on(void)
+{
+	return __builtin_expect(tide_alive.on == 1, 1) || tide_wake();
+}
+
+/* ALLOC CALLOC ALIGNED REALLOC_ALLOC PYALLOC PYREALLOC_ALLOC; value: alignment of ALIGNED, else 0. */
+void tide_record_alloc(enum tide_kind, const struct tide_regs *, const void *addr, size_t size, uint64_t value);
+/* FREE REALLOC_FREE PYFREE PYREALLOC_FREE; addr is not NULL. */
+void tide_record_free(enum tide_kind, const void *addr);
+/* MMAP MUNMAP MREMAP MADVISE PYARENA PYARENA_FREE; regs NULL for kinds without a stack. */
+void tide_record_range(enum tide_kind, const struct tide_regs *, const void *addr, size_t len, uint64_t value,
+		       uint64_t value2);
+/* REALLOC_FAILED PYREALLOC_FAILED PYREALLOC_GONE FORK MARK; and BRK with regs. */
+void tide_record_plain(enum tide_kind, const struct tide_regs *, uint64_t value);
+
+/* Counts `n` under a reason, in both copies. Safe everywhere. */
+void tide_count_loss(enum tide_loss, uint64_t n);
+
+#endif
