@@ -45,6 +45,13 @@ static inline uint64_t tide_ticks_ordered(void)
 	return tide_ticks();
 }
 
+#define TIDE_ERRNO_MAX 4096
+
+/* From now on every call below returns -EPERM without asking the kernel: the program is under a seccomp filter of its
+ * own, and a call it did not foresee would kill it. */
+void tide_sys_forbid(void);
+bool tide_sys_forbidden(void);
+
 /* All: >= 0 or -errno. */
 int tide_sys_open(const char *path, int flags, unsigned mode);
 int tide_sys_openat(int dir, const char *path, int flags, unsigned mode);
@@ -54,13 +61,24 @@ long tide_sys_pread(int fd, void *buf, size_t len, uint64_t offset);
 long tide_sys_write(int fd, const void *buf, size_t len);
 int tide_sys_fallocate(int fd, uint64_t len);
 int tide_sys_unlinkat(int dir, const char *path);
-/* The mapping, or NULL; *ret_errno (may be NULL) tells why. */
+int tide_sys_fchmod(int fd, unsigned mode);
+/* NUL-terminated, cut at cap. */
+long tide_sys_readlink(const char *path, char *buf, size_t cap);
+/* The mapping, or NULL. */
 void *tide_sys_mmap(size_t len, int prot, int flags, int fd, uint64_t offset);
+/* Private zeroed memory of the shim's own, or NULL. */
+void *tide_sys_memory(size_t len);
 int tide_sys_munmap(void *, size_t len);
+/* Moves a mapping over another of the same length. */
+int tide_sys_move(void *from, void *to, size_t len);
 int tide_sys_madvise(void *, size_t len, int advice);
 long tide_sys_getpid(void);
 long tide_sys_getppid(void);
 long tide_sys_gettid(void);
+void tide_sys_yield(void);
+int tide_sys_random(void *buf, size_t len);
+/* RLIMIT_FSIZE, soft. */
+int tide_sys_file_limit(uint64_t *ret);
 /* vDSO where the kernel offers it: no system call then. */
 uint64_t tide_clock_ns(clockid_t);
 

@@ -1,0 +1,220 @@
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+extern char **environ;
+
+static atomic_bool forbidden;
+
+void tide_sys_forbid(void)
+{
+	atomic_store_explicit(&forbidden, true, memory_order_relaxed);
+}
+
+bool tide_sys_forbidden(void)
+{
+	return atomic_load_explicit(&forbidden, memory_order_relaxed);
+}
+
+/* RULE 1: no system call of ours once the program has put itself under seccomp. */
+static long call(long nr, long a, long b, long c, long d, long e, long f)
+{
+	return tide_sys_forbidden() ? -EPERM : tide_syscall(nr, a, b, c, d, e, f);
+}
+
+int tide_sys_openat(int dir, const char *path, int flags, unsigned mode)
+{
+	return (int)call(SYS_openat, dir, (long)path, flags | O_CLOEXEC, (long)mode, 0, 0);
+}
+
+int tide_sys_open(const char *path, int flags, unsigned mode)
+{
+	return tide_sys_openat(AT_FDCWD, path, flags, mode);
+}
+
+int tide_sys_close(int fd)
+{
+	return (int)call(SYS_close, fd, 0, 0, 0, 0, 0);
+}
+
+long tide_sys_read(int fd, void *buf, size_t len)
+{
+	long n;
+	do
+		n = call(SYS_read, fd, (long)buf, (long)len, 0, 0, 0);
+	while (n == -EINTR);
+	return n;
+}
+
+long tide_sys_pread(int fd, void *buf, size_t len, uint64_t offset)
+{
+	long n;
+	do
+		n = call(SYS_pread64, fd, (long)buf, (long)len, (long)offset, 0, 0);
+	while (n == -EINTR);
+	return n;
+}
+
+long tide_sys_write(int fd, const void *buf, size_t len)
+{
+	return call(SYS_write, fd, (long)buf, (long)len, 0, 0, 0);
+}
+
+int tide_sys_fallocate(int fd, uint64_t len)
+{
+	int rc;
+	do
+		rc = (int)call(SYS_fallocate, fd, 0, 0, (long)len, 0, 0);
+	while (rc == -EINTR);
+	return rc;
+}
+
+int tide_sys_unlinkat(int dir, const char *path)
+{
+	return (int)call(SYS_unlinkat, dir, (long)path, 0, 0, 0, 0);
+}
+
+int tide_sys_fchmod(int fd, unsigned mode)
+{
+	return (int)call(SYS_fchmod, fd, (long)mode, 0, 0, 0, 0);
+}
+
+long tide_sys_readlink(const char *path, char *buf, size_t cap)
+{
+	long n = call(SYS_readlinkat, AT_FDCWD, (long)path, (long)buf, (long)cap - 1, 0, 0);
+	if (n >= 0)
+		buf[n] = '\0';
+	return n;
+}
+
+void *tide_sys_mmap(size_t len, int prot, int flags, int fd, uint64_t offset)
+{
+	long at = call(SYS_mmap, 0, (long)len, prot, flags, fd, (long)offset);
+	return at < 0 && at > -TIDE_ERRNO_MAX ? NULL : (void *)at;
+}
+
+void *tide_sys_memory(size_t len)
+{
+	return tide_sys_mmap(len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+int tide_sys_munmap(void *at, size_t len)
+{
+	return (int)call(SYS_munmap, (long)at, (long)len, 0, 0, 0, 0);
+}
+
+int tide_sys_move(void *from, void *to, size_t len)
+{
+	long at = call(SYS_mremap, (long)from, (long)len, (long)len, MREMAP_MAYMOVE | MREMAP_FIXED, (long)to, 0);
+	return at == (long)to ? 0 : (int)at;
+}
+
+int tide_sys_madvise(void *at, size_t len, int advice)
+{
+	return (int)call(SYS_madvise, (long)at, (long)len, advice, 0, 0, 0);
+}
+
+long tide_sys_getpid(void)
+{
+	return call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
+long tide_sys_getppid(void)
+{
+	return call(SYS_getppid, 0, 0, 0, 0, 0, 0);
+}
+
+long tide_sys_gettid(void)
+{
+	return call(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
+void tide_sys_yield(void)
+{
+	call(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+}
+
+int tide_sys_file_limit(uint64_t *ret)
+{
+	uint64_t limit[2];
+	long rc = call(SYS_prlimit64, 0, 1 /* RLIMIT_FSIZE */, 0, (long)limit, 0, 0);
+	if (rc == 0)
+		*ret = limit[0];
+	return (int)rc;
+}
+
+int tide_sys_random(void *buf, size_t len)
+{
+	return call(SYS_getrandom, (long)buf, (long)len, 1 /* GRND_NONBLOCK */, 0, 0, 0) == (long)len ? 0 : -EAGAIN;
+}
+
+uint64_t tide_clock_ns(clockid_t clock)
+{
+	struct timespec now = {0, 0};
+	clock_gettime(clock, &now); /* the vDSO's; sets errno only for a clock that does not exist */
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+long tide_sys_slurp(const char *path, char *buf, size_t cap)
+{
+	int fd = tide_sys_open(path, O_RDONLY | O_NOCTTY, 0);
+	if (fd < 0)
+		return fd;
+	size_t len = 0;
+	long n = 1;
+	while (len + 1 < cap && n > 0) {
+		n = tide_sys_read(fd, buf + len, cap - 1 - len);
+		if (n > 0)
+			len += (size_t)n;
+	}
+	tide_sys_close(fd);
+	buf[len] = '\0';
+	return n < 0 ? n : (long)len;
+}
+
+const char *tide_getenv(const char *name)
+{
+	size_t len = strlen(name);
+	if (!environ)
+		return NULL;
+	for (char **e = environ; *e; e++)
+		if (strncmp(*e, name, len) == 0 && (*e)[len] == '=')
+			return *e + len + 1;
+	return NULL;
+}
+
+size_t tide_append(char *buf, size_t cap, size_t len, const char *text)
+{
+	while (*text && len + 1 < cap)
+		buf[len++] = *text++;
+	buf[len] = '\0';
+	return len;
+}
+
+size_t tide_append_number(char *buf, size_t cap, size_t len, uint64_t value, unsigned base)
+{
+	char digits[24];
+	unsigned at = sizeof digits;
+	digits[--at] = '\0';
+	do
+		digits[--at] = "0123456789abcdef"[value % base];
+	while ((value /= base) && at);
+	return tide_append(buf, cap, len, digits + at);
+}
+
+void tide_say(const char *text, const char *subject)
+{
+	static atomic_flag said = ATOMIC_FLAG_INIT;
+	char line[300];
+	if (atomic_flag_test_and_set_explicit(&said, memory_order_relaxed))
+		return;
+	size_t len = tide_append(line, sizeof line, 0, "tidemark: ");
+	len = tide_append(line, sizeof line - 1, len, text);
+	len = tide_append(line, sizeof line - 1, len, subject);
+	line[len++] = '\n';
+	tide_sys_write(2, line, len);
+}
