@@ -27,6 +27,9 @@ enum tide_census_record {
  * program has not put itself under seccomp. Costs a handful of raw system calls. errno and descriptors unchanged. */
 void tide_census(enum tide_census_reason);
 
+/* A forked child: census numbers start again. */
+void tide_census_fork_child(void);
+
 struct tide_census_writer;
 /* Appends one record; splits the census into frames as needed. False: given up. */
 bool tide_census_put(struct tide_census_writer *, enum tide_census_record, const void *bytes, size_t len);

@@ -41,6 +41,9 @@ void tide_record_range(enum tide_kind, const struct tide_regs *, const void *add
 /* REALLOC_FAILED PYREALLOC_FAILED PYREALLOC_GONE FORK MARK; and BRK with regs. */
 void tide_record_plain(enum tide_kind, const struct tide_regs *, uint64_t value);
 
+/* A forked child: no word is owned. */
+void tide_record_fork_child(void);
+
 /* Counts `n` under a reason, in both copies. Safe everywhere. */
 void tide_count_loss(enum tide_loss, uint64_t n);
 

@@ -8,6 +8,8 @@
 
 extern char **environ;
 
+#define HIGH_FD 900 /* below the usual soft limit of 1024 */
+
 static atomic_bool forbidden;
 
 void tide_sys_forbid(void)
@@ -34,6 +36,18 @@ int tide_sys_openat(int dir, const char *path, int flags, unsigned mode)
 int tide_sys_open(const char *path, int flags, unsigned mode)
 {
 	return tide_sys_openat(AT_FDCWD, path, flags, mode);
+}
+
+int tide_sys_open_high(const char *path)
+{
+	int low = tide_sys_open(path, O_RDONLY | O_NOCTTY, 0);
+	if (low < 0)
+		return low;
+	int high = (int)call(SYS_fcntl, low, F_DUPFD_CLOEXEC, HIGH_FD, 0, 0, 0);
+	if (high < 0)
+		return low; /* RLIMIT_NOFILE is lower than that */
+	tide_sys_close(low);
+	return high;
 }
 
 int tide_sys_close(int fd)
@@ -97,9 +111,48 @@ void *tide_sys_mmap(size_t len, int prot, int flags, int fd, uint64_t offset)
 	return at < 0 && at > -TIDE_ERRNO_MAX ? NULL : (void *)at;
 }
 
+/* Ranges of tide_sys_memory; what does not fit is reported with the program's own mappings. */
+#define OWN_MOST 256u
+static struct {
+	_Atomic uint64_t start, end; /* end is stored last and makes the entry count */
+} own[OWN_MOST];
+static atomic_uint own_count;
+
+extern char __bss_start[], _end[]; /* of this object; made by the linker */
+
 void *tide_sys_memory(size_t len)
 {
-	return tide_sys_mmap(len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t pages = (len + 4095) / 4096 * 4096;
+	void *at = tide_sys_mmap(pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	unsigned i = at ? atomic_fetch_add_explicit(&own_count, 1, memory_order_relaxed) : OWN_MOST;
+	if (i < OWN_MOST) {
+		atomic_store_explicit(&own[i].start, (uintptr_t)at, memory_order_relaxed);
+		atomic_store_explicit(&own[i].end, (uintptr_t)at + pages, memory_order_release);
+	}
+	return at;
+}
+
+static bool narrow(uint64_t at, uint64_t start, uint64_t end, uint64_t *until)
+{
+	if (at < start && start < *until)
+		*until = start;
+	if (at < start || at >= end)
+		return false;
+	if (end < *until)
+		*until = end;
+	return true;
+}
+
+bool tide_sys_own_until(uint64_t at, uint64_t end, uint64_t *ret)
+{
+	uint64_t until = end, page = 4096;
+	unsigned count = atomic_load_explicit(&own_count, memory_order_relaxed);
+	bool ours = narrow(at, ((uintptr_t)__bss_start + page - 1) / page * page, ((uintptr_t)_end + page - 1) / page * page,
+			   &until);
+	for (unsigned i = 0; i < count && i < OWN_MOST && !ours; i++)
+		ours = narrow(at, own[i].start, atomic_load_explicit(&own[i].end, memory_order_acquire), &until);
+	*ret = until;
+	return ours;
 }
 
 int tide_sys_munmap(void *at, size_t len)

@@ -55,6 +55,8 @@ bool tide_sys_forbidden(void);
 /* All: >= 0 or -errno. */
 int tide_sys_open(const char *path, int flags, unsigned mode);
 int tide_sys_openat(int dir, const char *path, int flags, unsigned mode);
+/* Read-only, on a high number, so that the program's next open gets the number it would have had. */
+int tide_sys_open_high(const char *path);
 int tide_sys_close(int fd);
 long tide_sys_read(int fd, void *buf, size_t len);
 long tide_sys_pread(int fd, void *buf, size_t len, uint64_t offset);
@@ -66,8 +68,10 @@ int tide_sys_fchmod(int fd, unsigned mode);
 long tide_sys_readlink(const char *path, char *buf, size_t cap);
 /* The mapping, or NULL. */
 void *tide_sys_mmap(size_t len, int prot, int flags, int fd, uint64_t offset);
-/* Private zeroed memory of the shim's own, or NULL. */
+/* Private zeroed memory of the shim's own, or NULL. Never given back; told apart in the census. */
 void *tide_sys_memory(size_t len);
+/* Whether `at` is memory of the shim's own; *ret: up to where, at most `end`, that answer holds. */
+bool tide_sys_own_until(uint64_t at, uint64_t end, uint64_t *ret);
 int tide_sys_munmap(void *, size_t len);
 /* Moves a mapping over another of the same length. */
 int tide_sys_move(void *from, void *to, size_t len);

@@ -1,0 +1,129 @@
+#include "census.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "init.h"
+#include "format/wire.h"
+#include "lock.h"
+#include "logfile.h"
+#include "python/python.h"
+#include "record.h"
+#include "residency.h"
+#include "ring.h"
+#include "sys.h"
+
+#define VERSION 1
+#define COST_SHARE 50u /* the next census waits this many times what the last one took: at most 2 % */
+
+struct tide_census_writer {
+	uint8_t *part; /* block_len bytes */
+	size_t used, cap;
+	uint32_t number_of_part;
+	uint64_t number, mono_ns;
+	bool given_up;
+};
+
+static struct {
+	struct tide_lock lock;
+	struct tide_census_writer writer;
+	uint8_t *memory;
+	uint64_t taken;
+	uint64_t cost_ns;
+	_Atomic uint64_t next_ns; /* no census by interval before this */
+} census;
+
+static bool flush(struct tide_census_writer *w, bool last)
+{
+	struct tide_frame head = {
+		.kind = TIDE_FRAME_CENSUS,
+		.encoding = TIDE_ENCODING_ITEMS,
+		.lane = w->number_of_part++,
+		.block_seq = w->number,
+		.events = last,
+		.mono_ns = w->mono_ns,
+	};
+	if (w->given_up || !tide_ring_lock(true)) {
+		w->given_up = true;
+		return false;
+	}
+	w->given_up = !tide_ring_put(&head, w->part, w->used);
+	tide_ring_unlock();
+	w->used = 0;
+	return !w->given_up;
+}
+
+static bool append(struct tide_census_writer *w, const void *bytes, size_t len)
+{
+	const uint8_t *from = bytes;
+	while (len) {
+		size_t n = len < w->cap - w->used ? len : w->cap - w->used;
+		memcpy(w->part + w->used, from, n);
+		w->used += n;
+		from += n;
+		len -= n;
+		if (w->used == w->cap && !flush(w, false))
+			return false;
+	}
+	return true;
+}
+
+bool tide_census_put(struct tide_census_writer *w, enum tide_census_record kind, const void *bytes, size_t len)
+{
+	uint8_t head[1 + TIDE_VARINT_MAX], *end = head;
+	*end++ = (uint8_t)kind;
+	end = tide_put_varint(end, len);
+	return append(w, head, (size_t)(end - head)) && append(w, bytes, len);
+}
+
+static bool begin(struct tide_census_writer *w, enum tide_census_reason reason, uint64_t now)
+{
+	uint8_t head[2] = {VERSION, (uint8_t)reason};
+	if (!census.memory)
+		census.memory = tide_sys_memory(TIDE_BLOCK_MAX + TIDE_RESIDENCY_SCRATCH);
+	*w = (struct tide_census_writer){
+		.part = census.memory,
+		.cap = tide_logfile.geometry.block_len,
+		.number = census.taken++,
+		.mono_ns = now,
+	};
+	return w->part && append(w, head, sizeof head);
+}
+
+static void take(enum tide_census_reason reason, uint64_t now)
+{
+	struct tide_census_writer *w = &census.writer;
+	bool done = begin(w, reason, now);
+	if (done) {
+		tide_python_census(w);
+		done = tide_residency(w, census.memory + TIDE_BLOCK_MAX) && flush(w, true);
+	}
+	if (!done)
+		tide_count_loss(TIDE_LOSS_CENSUS, 1);
+	census.cost_ns = tide_clock_ns(CLOCK_MONOTONIC) - now;
+	uint64_t wait = census.cost_ns * COST_SHARE;
+	if (wait < tide_config.census_ns)
+		wait = tide_config.census_ns;
+	atomic_store_explicit(&census.next_ns, now + wait, memory_order_relaxed);
+}
+
+void tide_census(enum tide_census_reason reason)
+{
+	bool always = reason == TIDE_CENSUS_EXIT || reason == TIDE_CENSUS_FINALIZING || reason == TIDE_CENSUS_FORK;
+	if (tide_config.census_ns == UINT64_MAX || !tide_logfile.base || tide_logfile.is_private || tide_sys_forbidden())
+		return;
+	uint64_t now = tide_clock_ns(CLOCK_MONOTONIC);
+	if (!always && now < atomic_load_explicit(&census.next_ns, memory_order_relaxed))
+		return;
+	if (!tide_trylock(&census.lock))
+		return;
+	take(reason, now);
+	tide_unlock(&census.lock);
+}
+
+void tide_census_fork_child(void)
+{
+	census.taken = 0;
+	atomic_store_explicit(&census.next_ns, 0, memory_order_relaxed);
+	tide_unlock(&census.lock);
+}

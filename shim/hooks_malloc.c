@@ -1,0 +1,176 @@
+/*
+ * The malloc family. RULE (FORMAT.md 6): a free is recorded before the real call, an allocation after it; realloc is both.
+ * Nothing of ours runs inside the real call, so an exception, longjmp or cancellation out of it leaves no state behind.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "real.h"
+#include "record.h"
+
+#define HOOK __attribute__((visibility("default"), noinline))
+
+/* Declared here, not by <stdlib.h>: several are not in every C library's headers. */
+HOOK void *malloc(size_t size);
+HOOK void free(void *block);
+HOOK void cfree(void *block);
+HOOK void free_sized(void *block, size_t size);
+HOOK void free_aligned_sized(void *block, size_t alignment, size_t size);
+HOOK void *calloc(size_t count, size_t size);
+HOOK void *realloc(void *block, size_t size);
+HOOK void *reallocarray(void *block, size_t count, size_t size);
+HOOK void *memalign(size_t alignment, size_t size);
+HOOK void *aligned_alloc(size_t alignment, size_t size);
+HOOK int posix_memalign(void **ret, size_t alignment, size_t size);
+HOOK void *valloc(size_t size);
+HOOK void *pvalloc(size_t size);
+HOOK size_t malloc_usable_size(void *block);
+HOOK int malloc_trim(size_t pad);
+
+void *malloc(size_t size)
+{
+	void *block = tide_real_get()->malloc(size);
+	if (block && tide_on()) {
+		struct tide_regs regs = TIDE_REGS_HERE();
+		tide_record_alloc(TIDE_KIND_ALLOC, &regs, block, size, 0);
+	}
+	return block;
+}
+
+static inline void release(void *block)
+{
+	if (block && tide_on())
+		tide_record_free(TIDE_KIND_FREE, block);
+	tide_real_get()->free(block);
+}
+
+void free(void *block)
+{
+	release(block);
+}
+
+void cfree(void *block)
+{
+	release(block);
+}
+
+/* C23; the size is only a hint, and the next provider need not have these. */
+void free_sized(void *block, size_t size)
+{
+	(void)size;
+	release(block);
+}
+
+void free_aligned_sized(void *block, size_t alignment, size_t size)
+{
+	(void)alignment;
+	(void)size;
+	release(block);
+}
+
+void *calloc(size_t count, size_t size)
+{
+	void *block = tide_real_get()->calloc(count, size);
+	if (block && tide_on()) {
+		struct tide_regs regs = TIDE_REGS_HERE();
+		tide_record_alloc(TIDE_KIND_CALLOC, &regs, block, count * size, 0);
+	}
+	return block;
+}
+
+/* realloc(p, 0) frees p with every provider that returns NULL for it, so NULL is no failure then. */
+static void *resize(const struct tide_regs *regs, void *block, size_t size)
+{
+	bool moves = block && size;
+	if (block && tide_on())
+		tide_record_free(moves ? TIDE_KIND_REALLOC_FREE : TIDE_KIND_FREE, block);
+	void *now = tide_real_get()->realloc(block, size);
+	if (!tide_on())
+		return now;
+	if (now)
+		tide_record_alloc(moves ? TIDE_KIND_REALLOC_ALLOC : TIDE_KIND_ALLOC, regs, now, size, 0);
+	else if (moves)
+		tide_record_plain(TIDE_KIND_REALLOC_FAILED, NULL, 0);
+	return now;
+}
+
+void *realloc(void *block, size_t size)
+{
+	struct tide_regs regs = TIDE_REGS_HERE();
+	return resize(&regs, block, size);
+}
+
+void *reallocarray(void *block, size_t count, size_t size)
+{
+	struct tide_regs regs = TIDE_REGS_HERE();
+	size_t bytes;
+	if (__builtin_mul_overflow(count, size, &bytes)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return resize(&regs, block, bytes);
+}
+
+void *memalign(size_t alignment, size_t size)
+{
+	void *block = tide_real_get()->memalign(alignment, size);
+	if (block && tide_on()) {
+		struct tide_regs regs = TIDE_REGS_HERE();
+		tide_record_alloc(TIDE_KIND_ALIGNED, &regs, block, size, alignment);
+	}
+	return block;
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+	void *block = tide_real_get()->aligned_alloc(alignment, size);
+	if (block && tide_on()) {
+		struct tide_regs regs = TIDE_REGS_HERE();
+		tide_record_alloc(TIDE_KIND_ALIGNED, &regs, block, size, alignment);
+	}
+	return block;
+}
+
+int posix_memalign(void **ret, size_t alignment, size_t size)
+{
+	int rc = tide_real_get()->posix_memalign(ret, alignment, size);
+	if (rc == 0 && *ret && tide_on()) {
+		struct tide_regs regs = TIDE_REGS_HERE();
+		tide_record_alloc(TIDE_KIND_ALIGNED, &regs, *ret, size, alignment);
+	}
+	return rc;
+}
+
+void *valloc(size_t size)
+{
+	void *block = tide_real_get()->valloc(size);
+	if (block && tide_on()) {
+		struct tide_regs regs = TIDE_REGS_HERE();
+		tide_record_alloc(TIDE_KIND_ALIGNED, &regs, block, size, TIDE_PAGE);
+	}
+	return block;
+}
+
+void *pvalloc(size_t size)
+{
+	void *block = tide_real_get()->pvalloc(size);
+	if (block && tide_on()) {
+		struct tide_regs regs = TIDE_REGS_HERE();
+		tide_record_alloc(TIDE_KIND_ALIGNED, &regs, block, size, TIDE_PAGE);
+	}
+	return block;
+}
+
+size_t malloc_usable_size(void *block)
+{
+	return tide_real_get()->malloc_usable_size(block);
+}
+
+int malloc_trim(size_t pad)
+{
+	int rc = tide_real_get()->malloc_trim(pad);
+	if (tide_on())
+		tide_record_plain(TIDE_KIND_MARK, NULL, TIDE_MARK_TRIM);
+	return rc;
+}

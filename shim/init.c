@@ -1,0 +1,226 @@
+#include "init.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/utsname.h>
+
+#include "census.h"
+#include "defs.h"
+#include "lane.h"
+#include "lock.h"
+#include "logfile.h"
+#include "python/python.h"
+#include "real.h"
+#include "record.h"
+#include "ring.h"
+#include "sys.h"
+#include "unwind/modules.h"
+#include "unwind/unwind.h"
+
+#define STATUS_UNKNOWN UINT32_MAX
+
+struct tide_alive tide_alive __attribute__((aligned(4096)));
+_Static_assert(sizeof(struct tide_alive) == TIDE_PAGE, "one page, wiped as a whole");
+
+struct tide_config tide_config;
+
+/* ASLEEP: before the constructor. AWAKE with tide_alive.on == 0: a forked child that nobody has adopted yet. */
+enum { ASLEEP, AWAKE, ADOPTING, OFF };
+static atomic_uint state;
+static atomic_uint early; /* events before the log existed */
+static long own_pid;      /* of the process that the log is of; a vforked child has another */
+static bool said_end;     /* END is the log's last word so far */
+
+static void off(void)
+{
+	atomic_store_explicit(&state, OFF, memory_order_relaxed);
+	tide_alive.on = 0;
+}
+
+static void define_process(void)
+{
+	static struct utsname system; /* 390 bytes: not on a guest's stack */
+	uint8_t buf[1600];
+	char comm[32];
+	long n = tide_sys_slurp("/proc/self/comm", comm, sizeof comm);
+	if (n > 0 && comm[n - 1] == '\n')
+		comm[n - 1] = '\0';
+	if (n < 0)
+		comm[0] = '\0';
+	tide_syscall(SYS_uname, (long)&system, 0, 0, 0, 0, 0);
+	struct tide_out out = tide_out_of(buf, sizeof buf);
+	const struct tide_unwind_module *exe = tide_modules_main();
+	tide_out_bytes(&out, tide_config.exe, strlen(tide_config.exe));
+	tide_out_bytes(&out, comm, strlen(comm));
+	tide_out_bytes(&out, system.release, strlen(system.release));
+	tide_out_bytes(&out, exe ? exe->build_id : NULL, exe ? exe->build_id_len : 0);
+	tide_define(TIDE_DEF_PROCESS, &(struct tide_part){buf, tide_out_len(&out)}, 1);
+}
+
+static void define_allocator(void)
+{
+	uint8_t buf[1200];
+	char name[64];
+	const char *provider = tide_real_provider(name, sizeof name);
+	struct tide_out out = tide_out_of(buf, sizeof buf);
+	tide_out_bytes(&out, provider, strlen(provider));
+	tide_out_bytes(&out, tide_real_path(), strlen(tide_real_path()));
+	tide_define(TIDE_DEF_ALLOCATOR, &(struct tide_part){buf, tide_out_len(&out)}, 1);
+}
+
+static void on_module(const struct tide_unwind_module *m)
+{
+	uint8_t buf[1200];
+	struct tide_out out = tide_out_of(buf, sizeof buf);
+	size_t path_len = strlen(m->path);
+	tide_out_varint(&out, m->base);
+	tide_out_varint(&out, m->start);
+	tide_out_varint(&out, m->end);
+	tide_out_varint(&out, tide_clock_ns(CLOCK_MONOTONIC));
+	tide_out_bytes(&out, m->build_id, m->build_id_len);
+	tide_out_bytes(&out, m->path, path_len < 1024 ? path_len : 1024);
+	tide_define(TIDE_DEF_MODULE, &(struct tide_part){buf, tide_out_len(&out)}, 1);
+	tide_python_module(m, tide_config.python);
+}
+
+/* Frames of two stacks must fit an item in the smallest block. */
+static void limit_stack(void)
+{
+	uint32_t room = tide_logfile.geometry.block_len - sizeof(struct tide_block) - (uint32_t)tide_item_bound(0, 0);
+	uint32_t most = room / 2 / (uint32_t)(tide_item_bound(1, 0) - tide_item_bound(0, 0)) - 1;
+	if (tide_config.stack_limit > most)
+		tide_config.stack_limit = most;
+}
+
+__attribute__((constructor)) static void wake(void)
+{
+	tide_real_find();
+	if (!tide_config_read(&tide_config)) {
+		off();
+		return;
+	}
+	if (tide_sys_madvise(&tide_alive, sizeof tide_alive, MADV_WIPEONFORK) != 0) {
+		tide_say("this kernel cannot tell a forked child from its parent (MADV_WIPEONFORK), not tracing", "");
+		off();
+		return;
+	}
+	if (!tide_logfile_create(&tide_config, true) || !tide_lanes_init() || !tide_ring_init()) {
+		off();
+		return;
+	}
+	own_pid = tide_sys_getpid();
+	limit_stack();
+	define_process();
+	define_allocator();
+	tide_modules_listen(on_module);
+	tide_count_loss(TIDE_LOSS_PREINIT, atomic_load_explicit(&early, memory_order_relaxed));
+	atomic_store_explicit(&state, AWAKE, memory_order_relaxed);
+	tide_alive.on = 1;
+}
+
+/* What the parent had recorded before the fork, lane by lane, so that a reader can tell what was inherited. */
+static void define_lineage(const uint64_t *events, uint32_t lanes, uint8_t *buf, size_t cap)
+{
+	struct tide_out out = tide_out_of(buf, cap);
+	while (lanes > 0 && events[lanes - 1] == 0)
+		lanes--;
+	tide_out_varint(&out, lanes);
+	for (uint32_t i = 0; i < lanes; i++)
+		tide_out_varint(&out, events[i]);
+	tide_define(TIDE_DEF_LINEAGE, &(struct tide_part){buf, tide_out_len(&out)}, 1);
+}
+
+static bool adopt(void)
+{
+	uint32_t lanes = tide_logfile.geometry.lanes;
+	size_t events_len = lanes * sizeof(uint64_t), text_len = (lanes + 1) * (size_t)TIDE_VARINT_MAX;
+	uint8_t *scratch = tide_sys_mmap(events_len + text_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (!scratch)
+		return false;
+	bool left = tide_logfile_leave_parent(&tide_config);
+	if (left) {
+		own_pid = tide_sys_getpid();
+		said_end = false;
+		tide_ring_fork_child();
+		tide_census_fork_child();
+		tide_record_fork_child();
+		tide_unwind_fork_child();
+		tide_python_fork_child();
+		tide_lanes_fork_child((uint64_t *)scratch);
+		define_process();
+		define_allocator();
+		define_lineage((uint64_t *)scratch, lanes, scratch + events_len, text_len);
+		tide_modules_fork_child();
+	}
+	tide_sys_munmap(scratch, events_len + text_len);
+	return left;
+}
+
+bool tide_wake(void)
+{
+	unsigned was = AWAKE;
+	if (atomic_load_explicit(&state, memory_order_relaxed) == ASLEEP)
+		atomic_fetch_add_explicit(&early, 1, memory_order_relaxed);
+	if (!atomic_compare_exchange_strong_explicit(&state, &was, ADOPTING, memory_order_acquire, memory_order_relaxed))
+		return false;
+	if (tide_alive.on == 1) { /* another thread has just been here */
+		atomic_store_explicit(&state, AWAKE, memory_order_release);
+		return true;
+	}
+	if (!adopt()) {
+		off();
+		return false;
+	}
+	tide_alive.on = 1;
+	atomic_store_explicit(&state, AWAKE, memory_order_release);
+	return true;
+}
+
+bool tide_adopt_file(void)
+{
+	if (!tide_logfile.is_private)
+		return true;
+	if (tide_logfile_promote(&tide_config))
+		return true;
+	off();
+	return false;
+}
+
+static bool is_own_log(void)
+{
+	return tide_alive.on == 1 && !tide_logfile.is_private && tide_sys_getpid() == own_pid;
+}
+
+void tide_end(unsigned what, uint32_t status)
+{
+	uint8_t buf[4 * TIDE_VARINT_MAX];
+	if (said_end || !is_own_log())
+		return;
+	said_end = true;
+	if (what == TIDE_END_EXIT)
+		tide_census(TIDE_CENSUS_EXIT);
+	struct tide_out out = tide_out_of(buf, sizeof buf);
+	tide_out_varint(&out, what);
+	tide_out_varint(&out, status);
+	tide_out_varint(&out, tide_clock_ns(CLOCK_MONOTONIC));
+	tide_out_varint(&out, tide_ticks());
+	tide_define(TIDE_DEF_END, &(struct tide_part){buf, tide_out_len(&out)}, 1);
+}
+
+void tide_resumed(void)
+{
+	if (!said_end || !is_own_log())
+		return;
+	said_end = false;
+	tide_define(TIDE_DEF_RESUMED, NULL, 0);
+}
+
+/* exit() or a return from main. Static destructors of objects loaded before this one still run, and are still traced. */
+__attribute__((destructor)) static void fall_asleep(void)
+{
+	if (!is_own_log())
+		return;
+	tide_record_plain(TIDE_KIND_MARK, NULL, TIDE_MARK_FINI);
+	tide_end(TIDE_END_EXIT, STATUS_UNKNOWN);
+}

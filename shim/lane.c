@@ -1,0 +1,264 @@
+#include "lane.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "init.h"
+#include "logfile.h"
+#include "record.h"
+#include "ring.h"
+#include "sys.h"
+
+/* A forked child writes this much before it gets a file: more than fork-and-exec does. */
+#define PRIVATE_BLOCK 4096u
+
+/* RULE: one small struct of initial-exec TLS; anything dynamic could call malloc. */
+static __thread struct {
+	struct tide_lane *lane; /* own, exclusive */
+	uint32_t tid;           /* 0: not asked yet */
+	bool busy;              /* inside tide_lane_enter .. leave: what comes now is a signal handler's */
+	bool retired;           /* past the destructor: no lane of its own any more */
+} self __attribute__((tls_model("initial-exec")));
+
+static struct {
+	struct tide_lane *all;
+	uint32_t count, shared;
+	atomic_uint next; /* where to look for a free lane first */
+	atomic_uint private_used; /* a forked child without a file writes to one lane only */
+	pthread_key_t key;
+	bool has_key;
+} lanes;
+
+static void thread_ends(void *lane)
+{
+	(void)lane;
+	struct tide_lane *own = self.lane;
+	self.retired = true;
+	self.lane = NULL;
+	if (own)
+		tide_unlock(&own->lock);
+}
+
+bool tide_lanes_init(void)
+{
+	lanes.count = tide_logfile.geometry.lanes;
+	lanes.shared = tide_logfile.geometry.shared_lanes;
+	lanes.all = tide_sys_memory(sizeof *lanes.all * lanes.count);
+	/* without a key lanes are not given back, and threads share once all are taken: slower, never wrong */
+	lanes.has_key = lanes.all && pthread_key_create(&lanes.key, thread_ends) == 0;
+	return lanes.all != NULL;
+}
+
+void tide_lanes_fork_child(uint64_t *events)
+{
+	for (uint32_t i = 0; i < lanes.count; i++) {
+		struct tide_lane *lane = &lanes.all[i];
+		if (events)
+			events[i] = lane->block ? lane->events_before + lane->events : 0;
+		if (!lane->block)
+			continue;
+		lane->block = NULL;
+		lane->tid = 0;
+		lane->events = 0;
+		lane->events_before = 0;
+		memset(&lane->unwinder, 0, sizeof lane->unwinder);
+		tide_unlock(&lane->lock);
+	}
+	atomic_store_explicit(&lanes.next, 0, memory_order_relaxed);
+	atomic_store_explicit(&lanes.private_used, 0, memory_order_relaxed);
+	self.lane = NULL;
+	self.tid = 0;
+}
+
+static struct tide_lane *lane_at(uint32_t index)
+{
+	lanes.all[index].index = index;
+	return &lanes.all[index];
+}
+
+static struct tide_lane *take_shared(bool wait)
+{
+	uint64_t begin = tide_ticks();
+	for (uint32_t i = self.tid;; i++) {
+		struct tide_lane *lane = lane_at(i % lanes.shared);
+		if (tide_trylock(&lane->lock))
+			return lane;
+		bool round = i - self.tid >= lanes.shared;
+		if (round && (!wait || tide_ticks() - begin > TIDE_LOCK_TICKS))
+			return NULL;
+		if (i - self.tid > TIDE_LOCK_SPINS)
+			tide_sys_yield();
+	}
+}
+
+static struct tide_lane *take_own(void)
+{
+	uint32_t own = lanes.count - lanes.shared;
+	uint32_t first = atomic_load_explicit(&lanes.next, memory_order_relaxed);
+	for (uint32_t i = 0; i < own; i++) {
+		uint32_t at = (first + i) % own;
+		struct tide_lane *lane = lane_at(lanes.shared + at);
+		if (tide_trylock(&lane->lock)) {
+			/* a lane given back is found again first: few blocks stay warm */
+			atomic_store_explicit(&lanes.next, i ? at + 1 : at, memory_order_relaxed);
+			return lane;
+		}
+	}
+	return NULL;
+}
+
+static bool is_shared(const struct tide_lane *lane)
+{
+	return lane->index < lanes.shared;
+}
+
+/* First event of a thread, or no lane of its own. */
+static struct tide_lane *find_lane(void)
+{
+	if (self.tid == 0)
+		self.tid = (uint32_t)tide_sys_gettid();
+	if (self.retired)
+		return take_shared(true);
+	struct tide_lane *lane = self.lane = take_own();
+	if (!lane)
+		return take_shared(true);
+	if (lanes.has_key)
+		pthread_setspecific(lanes.key, lane); /* may allocate beyond key 31: busy is set, a shared lane takes it */
+	return lane;
+}
+
+struct tide_lane *tide_lane_enter(void)
+{
+	bool nested = self.busy;
+	if (__builtin_expect(!nested && self.lane, 1)) {
+		self.busy = true;
+		atomic_signal_fence(memory_order_seq_cst);
+		return self.lane;
+	}
+	self.busy = true;
+	atomic_signal_fence(memory_order_seq_cst);
+	struct tide_lane *lane = nested ? take_shared(false) : find_lane();
+	if (lane)
+		lane->nested = nested;
+	else {
+		tide_count_loss(TIDE_LOSS_REENTRANT, 1);
+		self.busy = nested;
+	}
+	return lane;
+}
+
+void tide_lane_leave(struct tide_lane *lane)
+{
+	bool nested = lane->nested;
+	atomic_signal_fence(memory_order_seq_cst);
+	if (is_shared(lane))
+		tide_unlock(&lane->lock);
+	self.busy = nested; /* the interrupted recording clears it */
+}
+
+uint32_t tide_lane_tid(void)
+{
+	return self.tid;
+}
+
+static uint8_t *payload(const struct tide_lane *lane)
+{
+	return (uint8_t *)(lane->block + 1);
+}
+
+/* The lane's next block, in the same place: what it held is in the ring by now, or lost and counted. */
+static void open_block(struct tide_lane *lane)
+{
+	const struct tide_geometry *g = &tide_logfile.geometry;
+	struct tide_block *b = tide_logfile_at(g->staging_off + (uint64_t)lane->index * g->block_len);
+	struct tide_block head = {
+		.magic = TIDE_MAGIC_BLOCK,
+		.file_uid = tide_logfile.file_uid,
+		.lane = lane->index,
+		.header_len = sizeof head,
+		.block_seq = lane->block ? b->block_seq + 1 : 0,
+		.events_before = lane->events_before,
+		.mono_ns = tide_clock_ns(CLOCK_MONOTONIC),
+		.ticks = tide_ticks(),
+		.tid = self.tid,
+		.encoding = TIDE_ENCODING_ITEMS,
+		.state = TIDE_BLOCK_OPEN,
+	};
+	head.checksum = (uint32_t)tide_checksum(&head, TIDE_BLOCK_CHECKED, tide_logfile.file_uid);
+	atomic_store_explicit((_Atomic uint64_t *)&b->magic, 0, memory_order_release);
+	atomic_thread_fence(memory_order_release);
+	memcpy((uint8_t *)b + sizeof b->magic, (uint8_t *)&head + sizeof head.magic, sizeof head - sizeof head.magic);
+	atomic_store_explicit((_Atomic uint64_t *)&b->magic, head.magic, memory_order_release);
+	lane->block = b;
+	lane->at = payload(lane);
+	lane->end = (uint8_t *)b + (tide_logfile.is_private ? PRIVATE_BLOCK : g->block_len);
+	lane->events = 0;
+	lane->since_tick = 0;
+	lane->tid = self.tid;
+	tide_encode_reset(&lane->encoder, head.ticks);
+}
+
+static bool seal(struct tide_lane *lane)
+{
+	struct tide_block *b = lane->block;
+	if (!tide_ring_lock(!lane->nested))
+		return false;
+	b->state = TIDE_BLOCK_SEALING;
+	struct tide_frame head = {
+		.kind = TIDE_FRAME_EVENTS,
+		.encoding = TIDE_ENCODING_ITEMS,
+		.lane = lane->index,
+		.tid = b->tid,
+		.block_seq = b->block_seq,
+		.events_before = b->events_before,
+		.events = lane->events,
+		.mono_ns = b->mono_ns,
+		.ticks = b->ticks,
+	};
+	if (!tide_ring_put(&head, payload(lane), (size_t)(lane->at - payload(lane))))
+		tide_count_loss(TIDE_LOSS_SEAL, lane->events);
+	lane->events_before += lane->events;
+	open_block(lane);
+	tide_ring_unlock();
+	return true;
+}
+
+/* A forked child has written as much as its private memory is for, or needs a second lane: now it gets a file. */
+static bool grow(struct tide_lane *lane)
+{
+	if (tide_logfile.is_private) {
+		bool first = !lane->block && atomic_exchange_explicit(&lanes.private_used, 1, memory_order_relaxed) == 0;
+		if (!first && !tide_adopt_file())
+			return false;
+		if (lane->block) {
+			lane->end = (uint8_t *)lane->block + tide_logfile.geometry.block_len;
+			return true;
+		}
+	}
+	if (lane->block)
+		return seal(lane);
+	open_block(lane);
+	return true;
+}
+
+bool tide_lane_room(struct tide_lane *lane, size_t bound)
+{
+	for (unsigned tries = 0; tries < 3; tries++) {
+		if (lane->block && (size_t)(lane->end - lane->at) >= bound)
+			return true;
+		if (!grow(lane))
+			break;
+	}
+	tide_count_loss(TIDE_LOSS_NO_SPACE, 1);
+	return false;
+}
+
+void tide_lane_commit(struct tide_lane *lane, uint8_t *at)
+{
+	struct tide_block *b = lane->block;
+	lane->at = at;
+	b->events = ++lane->events;
+	/* pairs with the reader's acquire, and with nothing at all when the process is killed */
+	atomic_store_explicit((_Atomic uint32_t *)&b->committed, (uint32_t)(at - payload(lane)), memory_order_release);
+}

@@ -1,0 +1,89 @@
+#include "real.h"
+
+#include <errno.h>
+#include <gnu/libc-version.h>
+#include <string.h>
+
+#include "sys.h"
+#include "unwind/modules.h"
+
+struct tide_real tide_real;
+
+static char provider_path[1024];
+
+/* glibc's own names for its allocator, for a glibc that hides the usual one from us. */
+extern void *__libc_malloc(size_t);
+extern void __libc_free(void *);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
+extern void *__libc_valloc(size_t);
+extern void *__libc_pvalloc(size_t);
+
+static const struct wanted {
+	const char *name;
+	size_t offset;
+	void *fallback;
+} wanted[] = {
+#define WANTED(member, text, instead) {text, offsetof(struct tide_real, member), (void *)(instead)}
+	WANTED(free, "free", __libc_free),
+	WANTED(calloc, "calloc", __libc_calloc),
+	WANTED(realloc, "realloc", __libc_realloc),
+	WANTED(memalign, "memalign", __libc_memalign),
+	WANTED(aligned_alloc, "aligned_alloc", __libc_memalign),
+	WANTED(posix_memalign, "posix_memalign", NULL),
+	WANTED(valloc, "valloc", __libc_valloc),
+	WANTED(pvalloc, "pvalloc", __libc_pvalloc),
+	WANTED(malloc_usable_size, "malloc_usable_size", NULL),
+	WANTED(malloc_trim, "malloc_trim", NULL),
+	WANTED(mmap, "mmap", NULL),
+	WANTED(munmap, "munmap", NULL),
+	WANTED(mremap, "mremap", NULL),
+	WANTED(madvise, "madvise", NULL),
+	WANTED(brk, "brk", NULL),
+	WANTED(sbrk, "sbrk", NULL),
+	WANTED(fork, "fork", NULL),
+	WANTED(pthread_create, "pthread_create", NULL),
+	WANTED(dlclose, "dlclose", NULL),
+	WANTED(exit_now, "_exit", NULL),
+	WANTED(execve, "execve", NULL),
+	WANTED(execv, "execv", NULL),
+	WANTED(execvp, "execvp", NULL),
+	WANTED(execvpe, "execvpe", NULL),
+	WANTED(fexecve, "fexecve", NULL),
+	WANTED(prctl, "prctl", NULL),
+	WANTED(syscall, "syscall", NULL),
+	WANTED(malloc, "malloc", __libc_malloc), /* last: its presence says that the table is whole */
+#undef WANTED
+};
+
+void tide_real_find(void)
+{
+	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+		void *found = tide_next_symbol((const void *)&tide_real, wanted[i].name);
+		if (!found)
+			found = wanted[i].fallback;
+		memcpy((uint8_t *)&tide_real + wanted[i].offset, &found, sizeof found);
+	}
+}
+
+const char *tide_real_path(void)
+{
+	return provider_path;
+}
+
+const char *tide_real_provider(char *buf, size_t cap)
+{
+	static const char *const others[] = {"jemalloc", "tcmalloc", "mimalloc", "snmalloc", "hoard", "scudo"};
+	tide_module_path_of((const void *)tide_real.malloc, provider_path, sizeof provider_path);
+	const char *slash = strrchr(provider_path, '/');
+	const char *file = slash ? slash + 1 : provider_path;
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+		if (strstr(file, others[i]))
+			return others[i];
+	if (strncmp(file, "libc.so", 7) != 0 && strncmp(file, "libc-", 5) != 0)
+		return "unknown";
+	size_t len = tide_append(buf, cap, 0, "glibc ");
+	tide_append(buf, cap, len, gnu_get_libc_version());
+	return buf;
+}

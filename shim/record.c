@@ -1,0 +1,206 @@
+#include "record.h"
+
+#include <stdatomic.h>
+
+#include "census.h"
+#include "init.h"
+#include "lane.h"
+#include "logfile.h"
+#include "python/python.h"
+#include "sys.h"
+
+#define TICK_EVERY 16u
+
+/* Ownership words (FORMAT.md 7): epoch << 16 | lane + 1. */
+#define OWNER_MASK 0xffffu
+static _Atomic uint64_t owned[TIDE_WORDS];
+
+/* Looked at every TICK_EVERY events: has the interpreter begun to finalize, is a census due. */
+static atomic_bool finalizing_seen;
+static _Atomic uint64_t census_at; /* ticks */
+#define CENSUS_TICKS UINT64_C(20000000) /* ask the clock again after some 5 to 10 ms */
+
+void tide_record_fork_child(void)
+{
+	for (uint32_t i = 0; i < TIDE_WORDS; i++) /* reads do not break copy-on-write */
+		if (atomic_load_explicit(&owned[i], memory_order_relaxed))
+			atomic_store_explicit(&owned[i], 0, memory_order_relaxed);
+	atomic_store_explicit(&finalizing_seen, false, memory_order_relaxed);
+}
+
+static bool something_is_due(uint64_t ticks)
+{
+	if (ticks >= atomic_load_explicit(&census_at, memory_order_relaxed))
+		return true;
+	return tide_python_finalizing() && !atomic_load_explicit(&finalizing_seen, memory_order_relaxed);
+}
+
+/* Outside any recording. */
+static void do_what_is_due(void)
+{
+	atomic_store_explicit(&census_at, tide_ticks() + CENSUS_TICKS, memory_order_relaxed);
+	if (tide_python_finalizing() && !atomic_exchange_explicit(&finalizing_seen, true, memory_order_relaxed)) {
+		tide_census(TIDE_CENSUS_FINALIZING);
+		tide_record_plain(TIDE_KIND_MARK, NULL, TIDE_MARK_PYTHON_FINALIZING);
+	} else {
+		tide_census(TIDE_CENSUS_INTERVAL);
+	}
+}
+
+static void leave(struct tide_lane *lane)
+{
+	bool due = lane->due && !lane->nested;
+	lane->due = false;
+	tide_lane_leave(lane);
+	if (__builtin_expect(due, 0))
+		do_what_is_due();
+}
+
+void tide_count_loss(enum tide_loss reason, uint64_t n)
+{
+	tide_control_add((enum tide_control_word)(TIDE_CTL_LOSS + reason), n);
+}
+
+/* Takes the word for this lane if another has it, and says so. {epoch, owner} changes as one word: taking the
+ * epoch first and the owner afterwards would order wrongly. */
+static uint8_t *own(struct tide_lane *lane, uint8_t *out, uint32_t word)
+{
+	_Atomic uint64_t *at = &owned[word];
+	uint64_t now = atomic_load_explicit(at, memory_order_relaxed);
+	if (__builtin_expect((now & OWNER_MASK) == tide_lane_owner(lane), 1))
+		return out;
+	uint64_t mine;
+	do
+		mine = ((now >> 16) + 1) << 16 | tide_lane_owner(lane);
+	while (!atomic_compare_exchange_weak_explicit(at, &now, mine, memory_order_acq_rel, memory_order_relaxed));
+	*out++ = TIDE_KIND_SYNC;
+	out = tide_put_varint(out, mine >> 16);
+	lane->since_tick = 0;
+	return tide_put_ticks(out, &lane->encoder, tide_ticks_ordered());
+}
+
+/* What may stand before an event: THREAD, TICK, SYNC. */
+static uint8_t *begin(struct tide_lane *lane, uint32_t word)
+{
+	uint8_t *out = lane->at;
+	uint32_t tid = tide_lane_tid();
+	if (__builtin_expect(lane->tid != tid, 0)) {
+		*out++ = TIDE_KIND_THREAD;
+		out = tide_put_varint(out, tid);
+		lane->tid = tid;
+		lane->since_tick = TICK_EVERY;
+	}
+	if (lane->since_tick++ >= TICK_EVERY) {
+		*out++ = TIDE_KIND_TICK;
+		out = tide_put_ticks(out, &lane->encoder, tide_ticks());
+		lane->since_tick = 1;
+		lane->due = something_is_due(lane->encoder.ticks);
+	}
+	return own(lane, out, word);
+}
+
+struct stacks {
+	unsigned native, python; /* frames in lane->native, lane->python */
+	unsigned known;          /* outermost native frames known to be the last capture's */
+	bool has_native;
+};
+
+static struct stacks capture(struct tide_lane *lane, const struct tide_regs *regs, bool native)
+{
+	struct stacks s = {.has_native = native};
+	unsigned limit = tide_config.stack_limit;
+	if (limit && native && regs)
+		s.native = tide_unwind(&lane->unwinder, regs, limit, lane->native, &s.known);
+	if (limit && tide_config.python != TIDE_PYTHON_OFF)
+		s.python = tide_python_frames(lane->python, limit);
+	return s;
+}
+
+static uint8_t *put_stacks(struct tide_lane *lane, uint8_t *tag, uint8_t *out, const struct stacks *s)
+{
+	struct tide_encoder *e = &lane->encoder;
+	uint32_t python = tide_encode_shared(e, true, lane->python, s->python);
+	uint32_t native = s->has_native ? tide_encode_shared(e, false, lane->native, s->native) : 0;
+	bool same = python == s->python && python == e->python_depth;
+	if (s->has_native)
+		same = same && native == s->native && native == e->native_depth;
+	if (same) {
+		*tag |= TIDE_TAG_SAME;
+		return out;
+	}
+	if (s->has_native)
+		out = tide_put_stack(out, e, false, lane->native, s->native, native);
+	return tide_put_stack(out, e, true, lane->python, s->python, python);
+}
+
+void tide_record_alloc(enum tide_kind kind, const struct tide_regs *regs, const void *addr, size_t size, uint64_t value)
+{
+	struct tide_lane *lane = tide_lane_enter();
+	if (!lane)
+		return;
+	bool native = tide_kind_fields(kind) & TIDE_F_STACK;
+	struct stacks s = capture(lane, regs, native);
+	if (tide_lane_room(lane, tide_item_bound(s.native, s.python))) {
+		uint8_t *tag = begin(lane, tide_word_of((uintptr_t)addr));
+		*tag = (uint8_t)kind;
+		uint8_t *out = put_stacks(lane, tag, tag + 1, &s);
+		out = tide_put_addr(out, tag, &lane->encoder, (uintptr_t)addr, false);
+		out = tide_put_varint(out, size);
+		if (kind == TIDE_KIND_ALIGNED)
+			out = tide_put_varint(out, value);
+		tide_lane_commit(lane, out);
+	}
+	leave(lane);
+}
+
+void tide_record_free(enum tide_kind kind, const void *addr)
+{
+	struct tide_lane *lane = tide_lane_enter();
+	if (!lane)
+		return;
+	if (tide_lane_room(lane, tide_item_bound(0, 0))) {
+		uint8_t *tag = begin(lane, tide_word_of((uintptr_t)addr));
+		*tag = (uint8_t)kind;
+		tide_lane_commit(lane, tide_put_addr(tag + 1, tag, &lane->encoder, (uintptr_t)addr, true));
+	}
+	tide_lane_leave(lane);
+}
+
+/* Items without an addr field: ranges and plain ones. All are ordered by word 0. */
+static void record_rest(enum tide_kind kind, const struct tide_regs *regs, const uint64_t fields[4])
+{
+	struct tide_lane *lane = tide_lane_enter();
+	if (!lane)
+		return;
+	unsigned has = tide_kind_fields(kind);
+	struct stacks s = {0};
+	if (has & TIDE_F_STACK)
+		s = capture(lane, regs, true);
+	if (tide_lane_room(lane, tide_item_bound(s.native, s.python))) {
+		uint8_t *tag = begin(lane, 0), *out = tag + 1;
+		*tag = (uint8_t)kind;
+		if (has & TIDE_F_STACK)
+			out = put_stacks(lane, tag, out, &s);
+		if (has & TIDE_F_RANGE) {
+			out = tide_put_varint(out, fields[0] / TIDE_PAGE);
+			out = tide_put_varint(out, fields[1]);
+		}
+		if (has & TIDE_F_VALUE)
+			out = tide_put_varint(out, fields[2]);
+		if (has & TIDE_F_VALUE2)
+			out = tide_put_varint(out, fields[3]);
+		tide_lane_commit(lane, out);
+	}
+	leave(lane);
+}
+
+void tide_record_range(enum tide_kind kind, const struct tide_regs *regs, const void *addr, size_t len, uint64_t value,
+		       uint64_t value2)
+{
+	record_rest(kind, regs, (const uint64_t[4]){(uintptr_t)addr, len, value, value2});
+}
+
+void tide_record_plain(enum tide_kind kind, const struct tide_regs *regs, uint64_t value)
+{
+	record_rest(kind, regs, (const uint64_t[4]){0, 0, value, 0});
+}

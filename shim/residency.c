@@ -1,0 +1,233 @@
+#include "residency.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "census.h"
+#include "defs.h"
+#include "logfile.h"
+#include "sys.h"
+
+#define PIECE_PAGES 8192u
+/* Reservations beyond this are told without residency: reading their page map would take too long. */
+#define BIGGEST_PAGES (UINT64_C(8) << 30 >> 12)
+#define PATH_MOST 255u
+#define RECORD_CAP (PIECE_PAGES * 3 + PATH_MOST + 100) /* a run takes at most 3 bytes here */
+
+/* /proc/self/pagemap, Documentation/admin-guide/mm/pagemap.rst */
+#define PAGE_PRESENT (UINT64_C(1) << 63)
+#define PAGE_SWAPPED (UINT64_C(1) << 62)
+#define PAGE_FILE (UINT64_C(1) << 61)
+
+enum { FLAG_R = 1, FLAG_W = 2, FLAG_X = 4, FLAG_SHARED = 8, FLAG_HEAP = 16, FLAG_STACK = 32, FLAG_OURS = 64 };
+enum { ABSENT, ANONYMOUS, FILE_OR_SHARED, SWAPPED, UNKNOWN };
+
+struct scratch {
+	uint64_t pages[PIECE_PAGES];
+	uint8_t record[RECORD_CAP];
+	char text[16384];
+};
+_Static_assert(sizeof(struct scratch) <= TIDE_RESIDENCY_SCRATCH, "scratch");
+
+struct region {
+	uint64_t start, end, offset, inode;
+	uint8_t flags;
+	const char *path;
+	size_t path_len;
+};
+
+struct reader {
+	struct tide_census_writer *writer;
+	struct scratch *scratch;
+	int pagemap;
+	bool ok;
+};
+
+static unsigned state_of(uint64_t entry)
+{
+	if (entry & PAGE_PRESENT)
+		return entry & PAGE_FILE ? FILE_OR_SHARED : ANONYMOUS;
+	return entry & PAGE_SWAPPED ? SWAPPED : ABSENT;
+}
+
+static void put_runs(struct tide_out *out, const uint64_t *entry, uint64_t pages)
+{
+	for (uint64_t i = 0; i < pages;) {
+		unsigned state = state_of(entry[i]);
+		uint64_t begin = i;
+		while (i < pages && state_of(entry[i]) == state)
+			i++;
+		tide_out_varint(out, (i - begin) * 4 + state);
+	}
+}
+
+static void put_residency(struct reader *r, struct tide_out *out, const struct region *piece, bool readable)
+{
+	uint64_t pages = (piece->end - piece->start) / TIDE_PAGE;
+	if (!readable) {
+		if (!(piece->flags & (FLAG_R | FLAG_W | FLAG_X)))
+			tide_out_varint(out, pages * 4 + ABSENT);
+		return;
+	}
+	size_t len = pages * sizeof(uint64_t);
+	if (tide_sys_pread(r->pagemap, r->scratch->pages, len, piece->start / TIDE_PAGE * sizeof(uint64_t)) == (long)len)
+		put_runs(out, r->scratch->pages, pages);
+}
+
+static void put_piece(struct reader *r, const struct region *piece, bool readable)
+{
+	struct tide_out out = tide_out_of(r->scratch->record, sizeof r->scratch->record);
+	tide_out_varint(&out, piece->start / TIDE_PAGE);
+	tide_out_varint(&out, (piece->end - piece->start) / TIDE_PAGE);
+	*out.at++ = piece->flags;
+	tide_out_varint(&out, piece->offset / TIDE_PAGE);
+	tide_out_varint(&out, piece->inode);
+	tide_out_bytes(&out, piece->path, piece->path_len);
+	put_residency(r, &out, piece, readable);
+	r->ok = r->ok && !out.full && tide_census_put(r->writer, TIDE_CENSUS_REGION, out.begin, tide_out_len(&out));
+}
+
+static void put_region(struct reader *r, const struct region *region)
+{
+	/* without any access right there is nothing resident worth telling, and such reservations can be huge */
+	bool readable = region->flags & (FLAG_R | FLAG_W | FLAG_X) &&
+			(region->end - region->start) / TIDE_PAGE <= BIGGEST_PAGES;
+	struct region piece = *region;
+	while (piece.start < region->end && r->ok) {
+		uint64_t own_end;
+		bool ours = tide_sys_own_until(piece.start, region->end, &own_end);
+		piece.end = own_end;
+		if (readable && piece.end - piece.start > PIECE_PAGES * (uint64_t)TIDE_PAGE)
+			piece.end = piece.start + PIECE_PAGES * (uint64_t)TIDE_PAGE;
+		piece.flags = region->flags | (ours ? FLAG_OURS : 0);
+		put_piece(r, &piece, readable);
+		if (region->inode)
+			piece.offset += piece.end - piece.start;
+		piece.start = piece.end;
+	}
+}
+
+static const char *number(const char *at, unsigned base, uint64_t *ret)
+{
+	uint64_t value = 0;
+	for (;; at++) {
+		unsigned digit = *at >= '0' && *at <= '9'   ? (unsigned)(*at - '0')
+				 : *at >= 'a' && *at <= 'f' ? (unsigned)(*at - 'a' + 10)
+							    : 99;
+		if (digit >= base)
+			break;
+		value = value * base + digit;
+	}
+	*ret = value;
+	return at;
+}
+
+/* "start-end rwxp offset major:minor inode    path\n"; at is behind it, or NULL. */
+static const char *parse_line(const char *at, const char *end, struct region *ret)
+{
+	const char *eol = memchr(at, '\n', (size_t)(end - at));
+	uint64_t skipped;
+	if (!eol)
+		return NULL;
+	*ret = (struct region){0};
+	at = number(at, 16, &ret->start) + 1;
+	at = number(at, 16, &ret->end) + 1;
+	ret->flags = (uint8_t)((at[0] == 'r' ? FLAG_R : 0) | (at[1] == 'w' ? FLAG_W : 0) | (at[2] == 'x' ? FLAG_X : 0) |
+			       (at[3] == 's' ? FLAG_SHARED : 0));
+	at = number(at + 5, 16, &ret->offset) + 1;
+	at = number(at, 16, &skipped) + 1;
+	at = number(at, 16, &skipped) + 1;
+	at = number(at, 10, &ret->inode);
+	while (at < eol && *at == ' ')
+		at++;
+	ret->path = at;
+	ret->path_len = (size_t)(eol - at) < PATH_MOST ? (size_t)(eol - at) : PATH_MOST;
+	if (ret->path_len == 6 && memcmp(at, "[heap]", 6) == 0)
+		ret->flags |= FLAG_HEAP;
+	if (ret->path_len == 7 && memcmp(at, "[stack]", 7) == 0)
+		ret->flags |= FLAG_STACK;
+	return eol + 1;
+}
+
+static bool is_log(const struct region *region)
+{
+	return region->start == (uintptr_t)tide_logfile.base;
+}
+
+/* The log itself comes last, just before RSS is read: writing the census makes it grow. */
+static void put_regions(struct reader *r, int maps)
+{
+	char *text = r->scratch->text;
+	struct region region, log = {0};
+	size_t have = 0;
+	long n;
+	while (r->ok && (n = tide_sys_read(maps, text + have, sizeof r->scratch->text - have)) > 0) {
+		const char *at = text, *end = text + have + n, *next;
+		while (r->ok && (next = parse_line(at, end, &region))) {
+			if (is_log(&region))
+				log = region;
+			else
+				put_region(r, &region);
+			at = next;
+		}
+		have = (size_t)(end - at);
+		if (have == sizeof r->scratch->text)
+			break;
+		memmove(text, at, have);
+	}
+	log.path = "";
+	log.path_len = 0;
+	log.flags |= FLAG_OURS;
+	if (log.end)
+		put_region(r, &log);
+}
+
+/* "Name:   123 kB" in a file of /proc; 0: not there. */
+static uint64_t kilobytes(const char *text, const char *name)
+{
+	uint64_t value = 0;
+	const char *at = strstr(text, name);
+	if (!at)
+		return 0;
+	at += strlen(name);
+	while (*at == ' ' || *at == '\t')
+		at++;
+	number(at, 10, &value);
+	return value << 10;
+}
+
+static void put_rss(struct reader *r)
+{
+	char *text = r->scratch->text;
+	uint64_t exact = 0;
+	if (tide_sys_slurp("/proc/self/smaps_rollup", text, sizeof r->scratch->text) > 0)
+		exact = kilobytes(text, "\nRss:");
+	if (tide_sys_slurp("/proc/self/status", text, sizeof r->scratch->text) <= 0) {
+		r->ok = false;
+		return;
+	}
+	struct tide_out out = tide_out_of(r->scratch->record, sizeof r->scratch->record);
+	tide_out_varint(&out, exact ? exact : kilobytes(text, "\nVmRSS:"));
+	tide_out_varint(&out, kilobytes(text, "\nVmHWM:"));
+	tide_out_varint(&out, kilobytes(text, "\nRssAnon:"));
+	tide_out_varint(&out, kilobytes(text, "\nRssFile:"));
+	tide_out_varint(&out, kilobytes(text, "\nRssShmem:"));
+	r->ok = tide_census_put(r->writer, TIDE_CENSUS_RSS, out.begin, tide_out_len(&out));
+}
+
+bool tide_residency(struct tide_census_writer *writer, void *scratch)
+{
+	struct reader r = {.writer = writer, .scratch = scratch, .ok = true};
+	int maps = tide_sys_open_high("/proc/self/maps");
+	r.pagemap = tide_sys_open_high("/proc/self/pagemap");
+	if (maps >= 0)
+		put_regions(&r, maps);
+	if (r.ok)
+		put_rss(&r);
+	if (r.pagemap >= 0)
+		tide_sys_close(r.pagemap);
+	if (maps >= 0)
+		tide_sys_close(maps);
+	return maps >= 0 && r.ok;
+}
