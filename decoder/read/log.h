@@ -133,13 +133,25 @@ struct tide_losses {
 	uint64_t lost;        /* should be there and are not: holes, damaged frames */
 	uint64_t dropped[16]; /* by enum tide_loss, as the shim counted */
 	uint64_t frames, bad_frames, open_blocks;
-	uint64_t order_anomalies; /* SYNCs that never found their predecessor */
+	uint64_t order_anomalies; /* SYNCs whose predecessor never came, or came too late */
 	uint64_t first_ns, last_ns; /* the window */
 	bool damaged;               /* anything at all is wrong: exit 3 */
-	uint32_t damage_count;      /* places; at most 64 are kept */
+	uint32_t damage_count;      /* places in `damage`: the first 64 */
 	const struct tide_damage *damage;
+	uint64_t damage_places; /* places found */
 };
 const struct tide_losses *tide_log_losses(const struct tide_log *);
+
+/* Events of a lane that are not there although others around them are. What was allocated before to_ns may have been freed
+ * in it. */
+struct tide_gap {
+	uint32_t lane;
+	bool evicted; /* by design, at the beginning of the lane; otherwise lost */
+	uint64_t events;
+	uint64_t from_ns, to_ns; /* CLOCK_MONOTONIC: of what comes before and after; UINT64_MAX: nothing comes after */
+};
+/* By lane, then time. Complete as tide_log_losses is. */
+uint32_t tide_log_gaps(const struct tide_log *, const struct tide_gap **ret);
 /* Name of a reason for JSON and text: "reentrant", "preinit" ... NULL: none. */
 const char *tide_loss_name(unsigned reason);
 

@@ -1,0 +1,187 @@
+#include "read/account.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* No process records more events than this; greater numbers are nonsense, and sums of them could not overflow. */
+#define EVENTS_MAX (UINT64_C(1) << 48)
+
+struct walk {
+	const struct tide_account_source *source;
+	struct tide_account *account;
+	uint64_t leading; /* events missing at the beginnings of lanes: evicted, most likely */
+	bool explained;   /* the writer counted events that it could not store: holes are no damage then */
+	bool nomem;
+};
+
+static void add_gap(struct walk *walk, const struct tide_gap *gap)
+{
+	struct tide_account *a = walk->account;
+	if (a->gaps == a->gaps_cap) {
+		uint32_t cap = a->gaps_cap ? 2 * a->gaps_cap : 16;
+		struct tide_gap *more = realloc(a->gap, cap * sizeof *more);
+		if (!more) {
+			walk->nomem = true;
+			return;
+		}
+		a->gap = more;
+		a->gaps_cap = cap;
+	}
+	a->gap[a->gaps++] = *gap;
+}
+
+/* Where the walk along a lane stands. */
+struct place {
+	uint64_t events; /* accounted for so far */
+	uint64_t ns;     /* when the last of them was recorded, or later */
+	bool any;        /* a block was found */
+};
+
+static void pass_hole(struct walk *walk, const struct tide_lane *lane, struct place *place, uint64_t events_before,
+		      uint64_t ns)
+{
+	if (events_before == place->events)
+		return;
+	bool evicted = !place->any || walk->source->running;
+	struct tide_gap gap = {lane->index, evicted, events_before - place->events, place->ns, ns};
+	add_gap(walk, &gap);
+	if (!place->any)
+		walk->leading += gap.events;
+	else if (evicted)
+		walk->account->evicted += gap.events;
+	else
+		walk->account->lost += gap.events;
+	if (!evicted && !walk->explained)
+		tide_damage_add(walk->source->damages, 0, 0, "lane %" PRIu32 ": %" PRIu64 " events from its event %" PRIu64,
+				lane->index, gap.events, place->events);
+	place->events = events_before;
+}
+
+/* Frames of the lane are frame[0..frames); those that contradict earlier ones are left out. */
+static void walk_frames(struct walk *walk, struct tide_lane *lane, struct tide_frame_at *frame, uint32_t frames,
+			struct place *place)
+{
+	lane->frame = frame;
+	for (uint32_t i = 0; i < frames; i++) {
+		const struct tide_frame *f = &frame[i].head;
+		if (f->events_before < place->events || f->events_before > EVENTS_MAX) {
+			tide_damage_add(walk->source->damages, frame[i].offset, sizeof *f,
+					"frame %" PRIu64 ": contradicts the one before it in lane %" PRIu32, f->frame_seq,
+					lane->index);
+			continue;
+		}
+		pass_hole(walk, lane, place, f->events_before, f->mono_ns);
+		place->events += f->events;
+		place->ns = f->mono_end_ns;
+		place->any = true;
+		if (&frame[lane->frames] != &frame[i])
+			frame[lane->frames] = frame[i];
+		lane->frames++;
+	}
+}
+
+/* The staging block, unless it is in the ring already. */
+static void walk_staging(struct walk *walk, struct tide_lane *lane, struct place *place)
+{
+	const struct tide_block *head = &lane->staging.head;
+	const struct tide_account_source *s = walk->source;
+	const struct tide_frame *last = lane->frames ? &lane->frame[lane->frames - 1].head : NULL;
+	if (!lane->has_block) {
+		if (!lane->block_known)
+			tide_damage_add(s->damages, s->geometry->staging_off + (uint64_t)lane->index * s->geometry->block_len,
+					s->geometry->block_len, "staging block of lane %" PRIu32 ": not there", lane->index);
+		return;
+	}
+	if (last && (head->block_seq == last->block_seq || (s->running && head->block_seq < last->block_seq)))
+		return;
+	if (head->events_before < place->events || head->events_before > EVENTS_MAX) {
+		tide_damage_add(s->damages, s->geometry->staging_off + (uint64_t)lane->index * s->geometry->block_len,
+				s->geometry->block_len, "staging block of lane %" PRIu32 ": contradicts its frames",
+				lane->index);
+		return;
+	}
+	pass_hole(walk, lane, place, head->events_before, head->mono_ns);
+	lane->staging.taken = true;
+	walk->account->open_blocks += head->events > 0;
+	place->events += head->events;
+	if (lane->staging_lost == 0)
+		return;
+	struct tide_gap gap = {lane->index, false, lane->staging_lost, head->mono_ns, UINT64_MAX};
+	add_gap(walk, &gap);
+	walk->account->lost += lane->staging_lost;
+	place->events += lane->staging_lost;
+}
+
+/* Lanes with frames and without a staging block exist too. Both lists are sorted by lane. */
+static bool add_missing_lanes(struct tide_ring *ring, struct tide_lanes *lanes)
+{
+	uint32_t more = 0;
+	for (size_t i = 0; i < ring->events_count; i++)
+		more += i == 0 || ring->frame[i].head.lane != ring->frame[i - 1].head.lane;
+	struct tide_lane *all = calloc((size_t)lanes->count + more + 1, sizeof *all);
+	if (!all)
+		return false;
+	uint32_t from = 0, count = 0;
+	for (size_t i = 0; i < ring->events_count; i++) {
+		uint32_t index = ring->frame[i].head.lane;
+		while (from < lanes->count && lanes->lane[from].index <= index)
+			all[count++] = lanes->lane[from++];
+		if (count == 0 || all[count - 1].index != index)
+			all[count++] = (struct tide_lane){.index = index, .limit = UINT64_MAX};
+	}
+	while (from < lanes->count)
+		all[count++] = lanes->lane[from++];
+	free(lanes->lane);
+	lanes->lane = all;
+	lanes->count = count;
+	return true;
+}
+
+/* The writer's own count tells what of the missing beginnings it overwrote on purpose. */
+static void split_leading(const struct walk *walk, const struct tide_control_read *control)
+{
+	struct tide_account *a = walk->account;
+	uint64_t evicted = walk->leading;
+	bool trusted = control->valid && control->apart[TIDE_CTL_EVICTED_EVENTS] == 0 && !walk->source->running;
+	if (trusted && control->word[TIDE_CTL_EVICTED_EVENTS] < evicted)
+		evicted = control->word[TIDE_CTL_EVICTED_EVENTS];
+	a->evicted += evicted;
+	a->lost += walk->leading - evicted;
+}
+
+bool tide_account_frames(const struct tide_account_source *s, struct tide_ring *ring,
+			 const struct tide_control_read *control, struct tide_lanes *lanes, struct tide_account *ret)
+{
+	*ret = (struct tide_account){0};
+	struct walk walk = {.source = s, .account = ret, .explained = control->word[TIDE_CTL_LOSS + TIDE_LOSS_SEAL] > 0};
+	if (!add_missing_lanes(ring, lanes))
+		return false;
+	size_t at = 0;
+	for (uint32_t i = 0; i < lanes->count && !walk.nomem; i++) {
+		struct tide_lane *lane = &lanes->lane[i];
+		struct place place = {0};
+		uint32_t frames = 0;
+		while (at + frames < ring->events_count && ring->frame[at + frames].head.lane == lane->index)
+			frames++;
+		walk_frames(&walk, lane, ring->frame + at, frames, &place);
+		walk_staging(&walk, lane, &place);
+		at += frames;
+		lane->fate = calloc((size_t)lane->frames + 1, 1);
+		walk.nomem = walk.nomem || !lane->fate;
+		ret->recorded += place.events;
+	}
+	split_leading(&walk, control);
+	if (ring->missing > 0 && !s->running)
+		tide_damage_add(s->damages, ring->gap_offset, 0, "%" PRIu64 " frames are missing from the ring", ring->missing);
+	if (!walk.nomem)
+		return true;
+	tide_account_release(ret);
+	return false;
+}
+
+void tide_account_release(struct tide_account *account)
+{
+	free(account->gap);
+	*account = (struct tide_account){0};
+}

@@ -1,0 +1,23 @@
+/*
+ * damage.h - the places of a file that are not as they should be. Losses are data: nothing here fails.
+ */
+#ifndef TIDE_READ_DAMAGE_H
+#define TIDE_READ_DAMAGE_H
+
+#include <stdint.h>
+
+#include "read/log.h"
+
+#define TIDE_DAMAGE_KEPT 64u
+
+struct tide_damages {
+	uint64_t places;                            /* found */
+	uint32_t kept;                              /* <= TIDE_DAMAGE_KEPT */
+	struct tide_damage place[TIDE_DAMAGE_KEPT]; /* in the order found */
+};
+
+/* printf-style; the text is cut to fit. */
+void tide_damage_add(struct tide_damages *, uint64_t offset, uint64_t len, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+#endif

@@ -1,0 +1,257 @@
+#include "read/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "read/account.h"
+#include "read/alive.h"
+#include "read/clock.h"
+#include "read/defs.h"
+#include "read/file.h"
+#include "read/log_internal.h"
+#include "read/merge.h"
+#include "read/ring.h"
+#include "read/stacks.h"
+#include "read/super.h"
+
+static bool add_anchors(struct tide_log *log)
+{
+	struct tide_clock *c = &log->clock;
+	const struct tide_superblock *s = &log->process.super;
+	bool done = tide_clock_add(c, s->ticks, s->mono_ns) == 0;
+	for (size_t i = 0; i < log->ring.events_count && done; i++) {
+		const struct tide_frame *f = &log->ring.frame[i].head;
+		done = tide_clock_add(c, f->ticks, f->mono_ns) == 0 && tide_clock_add(c, f->ticks_end, f->mono_end_ns) == 0;
+	}
+	for (uint32_t i = 0; i < log->lanes.count && done; i++) {
+		const struct tide_block *b = &log->lanes.lane[i].staging.head;
+		if (log->lanes.lane[i].has_block)
+			done = tide_clock_add(c, b->ticks, b->mono_ns) == 0;
+	}
+	if (done && log->defs.end != TIDE_END_NONE)
+		done = tide_clock_add(c, log->defs.end_ticks, log->defs.end_ns) == 0;
+	tide_clock_finish(c);
+	return done;
+}
+
+static const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	return slash ? slash + 1 : path;
+}
+
+static void fill_process(struct tide_log *log)
+{
+	struct tide_process *p = &log->process;
+	const struct tide_defs *d = &log->defs;
+	p->path = log->path;
+	p->exe = d->exe;
+	p->name = *d->exe ? last_part(d->exe) : d->comm;
+	p->build_id = d->build_id;
+	p->boot_id = log->boot_id;
+	p->allocator = d->allocator;
+	p->allocator_path = d->allocator_path;
+	p->python = d->python;
+	p->python_usable = d->python_usable;
+	p->python_arena = d->python_arena;
+	p->python_pool = d->python_pool;
+	p->end = log->running			  ? TIDE_SEEN_RUNNING
+		 : d->end == TIDE_END_EXIT ? TIDE_SEEN_EXIT
+		 : d->end == TIDE_END_EXEC ? TIDE_SEEN_EXEC
+					   : TIDE_SEEN_KILLED;
+	p->end_status = d->end_status;
+	p->start_ns = p->super.mono_ns;
+	const struct tide_clock *c = &log->clock;
+	p->end_ns = d->end != TIDE_END_NONE ? d->end_ns : c->count ? c->anchor[c->count - 1].ns : p->start_ns;
+	log->lineage = (struct tide_lineage){p->super.parent_uid, p->super.parent_pid, d->lineage_lanes, d->lineage};
+	if (p->super.parent_uid == 0)
+		log->lineage = (struct tide_lineage){0};
+}
+
+/* The counters are kept twice: copies apart by more than calls in flight can explain are damage. */
+static void check_control(struct tide_log *log)
+{
+	const struct tide_control_read *c = &log->control;
+	uint64_t offset = log->process.geometry.control_off;
+	if (!c->valid)
+		tide_damage_add(&log->damages, offset, sizeof(struct tide_control), "control page: header");
+	for (unsigned i = 0; i < TIDE_CTL_WORDS && !log->running; i++) {
+		bool counts_rare = i < TIDE_CTL_EVICTED_FRAMES && i != TIDE_LOSS_TRUNCATED;
+		bool counts_events = i == TIDE_CTL_EVICTED_EVENTS || i == TIDE_CTL_DEFS_USED;
+		uint64_t apart_max = counts_rare ? 0 : counts_events ? UINT32_MAX : log->process.geometry.lanes;
+		if (c->apart[i] > apart_max)
+			tide_damage_add(&log->damages, offset, sizeof(struct tide_control), "control page: word %u", i);
+	}
+}
+
+static bool read_definitions(struct tide_log *log)
+{
+	struct tide_defs_source source = {&log->file, &log->process.geometry, log->process.super.file_uid,
+					  log->control.word[TIDE_CTL_DEFS_USED], log->running};
+	return tide_defs_read(&source, &log->damages, &log->defs);
+}
+
+/* Is the writer alive? An END says no without asking; asking costs a look at /proc. */
+static bool find_running(struct tide_log *log)
+{
+	log->running = tide_process_lives(&log->process.super);
+	if (!log->running)
+		return true;
+	struct tide_damages ignored = {0};
+	struct tide_defs_source source = {&log->file, &log->process.geometry, log->process.super.file_uid, 0, true};
+	struct tide_defs defs;
+	if (!tide_defs_read(&source, &ignored, &defs))
+		return false;
+	log->running = defs.end == TIDE_END_NONE;
+	tide_defs_release(&defs);
+	return true;
+}
+
+/* Order matters while the file is being written: staging blocks before the ring, so that what is sealed meanwhile is found
+ * there; definitions last, so that whatever an event refers to has been defined. */
+static bool index_file(struct tide_log *log)
+{
+	const struct tide_geometry *g = &log->process.geometry;
+	uint64_t uid = log->process.super.file_uid;
+	if (!find_running(log))
+		return false;
+	struct tide_account_source source = {&log->file, g, uid, log->running, &log->damages};
+	tide_control_read(&log->file, g, uid, &log->control);
+	check_control(log);
+	return tide_staging_read(&source, &log->lanes) &&
+	       tide_ring_read(&log->file, g, uid, &log->control, &log->damages, &log->ring) &&
+	       tide_account_frames(&source, &log->ring, &log->control, &log->lanes, &log->account) &&
+	       read_definitions(log) && add_anchors(log) &&
+	       tide_merge_init(&log->merge, log->lanes.lane, log->lanes.count) && tide_log_index_censuses(log);
+}
+
+static enum tide_status open_file(struct tide_log *log, const char *path, struct tide_error *err)
+{
+	enum tide_status status = tide_file_open(path, &log->file, err);
+	if (status == TIDE_OK)
+		status = tide_super_read(&log->file, path, &log->damages, &log->process.super, &log->process.geometry, err);
+	if (status != TIDE_OK)
+		return status;
+	log->path = strdup(path);
+	if (!log->path || tide_stacks_init(&log->stacks) != 0 || !index_file(log))
+		return tide_error_set(err, TIDE_ERR_NOMEM, "not enough memory to read '%s'", path);
+	tide_boot_id_text(log->process.super.boot_id, log->boot_id);
+	fill_process(log);
+	return TIDE_OK;
+}
+
+enum tide_status tide_log_open(const char *path, struct tide_log **ret, struct tide_error *err)
+{
+	struct tide_log *log = calloc(1, sizeof *log);
+	if (!log)
+		return tide_error_set(err, TIDE_ERR_NOMEM, "not enough memory to read '%s'", path);
+	log->file.fd = -1;
+	enum tide_status status = open_file(log, path, err);
+	if (status != TIDE_OK) {
+		tide_log_free(log);
+		return status;
+	}
+	log->env = (struct tide_lane_env){
+		.file = &log->file,
+		.file_uid = log->process.super.file_uid,
+		.running = log->running,
+		.stacks = &log->stacks,
+		.clock = &log->clock,
+		.damages = &log->damages,
+	};
+	tide_log_rewind(log);
+	*ret = log;
+	return TIDE_OK;
+}
+
+void tide_log_free(struct tide_log *log)
+{
+	if (!log)
+		return;
+	tide_merge_release(&log->merge);
+	tide_lanes_release(&log->lanes);
+	tide_account_release(&log->account);
+	tide_ring_release(&log->ring);
+	tide_defs_release(&log->defs);
+	tide_clock_release(&log->clock);
+	tide_stacks_release(&log->stacks);
+	tide_file_release(&log->file);
+	ZSTD_freeDCtx(log->env.zstd);
+	free(log->env.stored);
+	free(log->census);
+	free(log->census_bytes);
+	free(log->path);
+	free(log);
+}
+
+int tide_log_next(struct tide_log *log, struct tide_event *ret)
+{
+	if (log->failed)
+		return TIDE_ERR_NOMEM;
+	int got = tide_merge_next(&log->merge, &log->env, ret);
+	if (got < 0)
+		log->failed = true;
+	return got;
+}
+
+static bool is_gapless(const struct tide_log *log)
+{
+	const struct tide_losses *l = tide_log_losses(log);
+	return !log->running && !log->limited && !l->damaged && l->evicted == 0 && l->lost == 0 &&
+	       log->process.super.parent_uid == 0;
+}
+
+void tide_log_rewind(struct tide_log *log)
+{
+	for (uint32_t i = 0; i < log->lanes.count; i++)
+		tide_lane_rewind(&log->lanes.lane[i]);
+	log->failed = false;
+	tide_merge_start(&log->merge, is_gapless(log));
+}
+
+enum tide_status tide_log_limit(struct tide_log *log, const uint64_t *events, uint32_t lanes)
+{
+	log->limited = events != NULL;
+	for (uint32_t i = 0; i < log->lanes.count; i++) {
+		struct tide_lane *lane = &log->lanes.lane[i];
+		lane->limit = !events ? UINT64_MAX : lane->index < lanes ? events[lane->index] : 0;
+	}
+	tide_log_rewind(log);
+	return TIDE_OK;
+}
+
+const struct tide_process *tide_log_process(const struct tide_log *log)
+{
+	return &log->process;
+}
+
+uint32_t tide_log_modules(const struct tide_log *log, const struct tide_module **ret)
+{
+	*ret = log->defs.module;
+	return log->defs.modules;
+}
+
+const struct tide_code *tide_log_code(const struct tide_log *log, uint32_t id)
+{
+	return tide_defs_code(&log->defs, id);
+}
+
+const struct tide_lineage *tide_log_lineage(const struct tide_log *log)
+{
+	return &log->lineage;
+}
+
+uint32_t tide_log_node_parent(const struct tide_log *log, uint32_t node)
+{
+	return node < log->stacks.count ? log->stacks.node[node].parent : 0;
+}
+
+uint64_t tide_log_node_word(const struct tide_log *log, uint32_t node)
+{
+	return node < log->stacks.count ? log->stacks.node[node].word : 0;
+}
+
+uint32_t tide_log_node_count(const struct tide_log *log)
+{
+	return log->stacks.count;
+}

@@ -1,0 +1,95 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "read/log_internal.h"
+
+/* A census of a process with a terabyte of scattered pages is smaller; a decompression bomb is not. */
+#define CENSUS_MAX (UINT64_C(64) << 20)
+
+/* The frames of a census follow each other, sorted by part. Without part 0 nothing of it can be read: it is left out. */
+static bool census_at(const struct tide_ring *ring, size_t first, struct tide_census_at *ret, size_t *ret_next)
+{
+	const struct tide_frame_at *f = ring->frame;
+	size_t end = first;
+	*ret = (struct tide_census_at){.first = first};
+	while (end < ring->count && f[end].head.block_seq == f[first].head.block_seq)
+		end++;
+	*ret_next = end;
+	while (first + ret->parts < end && f[first + ret->parts].head.lane == ret->parts && !ret->complete) {
+		ret->complete = f[first + ret->parts].head.events == 1;
+		ret->parts++;
+	}
+	return ret->parts > 0;
+}
+
+bool tide_log_index_censuses(struct tide_log *log)
+{
+	const struct tide_ring *ring = &log->ring;
+	log->census = calloc(ring->count - ring->events_count + 1, sizeof *log->census);
+	if (!log->census)
+		return false;
+	for (size_t i = ring->events_count; i < ring->count;)
+		log->censuses += census_at(ring, i, &log->census[log->censuses], &i);
+	return true;
+}
+
+uint32_t tide_log_census_count(const struct tide_log *log)
+{
+	return log->censuses;
+}
+
+static void count_bad(struct tide_log *log, struct tide_census_at *at, const struct tide_frame_at *frame, bool gone)
+{
+	if (at->bad || gone)
+		return;
+	at->bad = true;
+	log->env.bad_frames++;
+	tide_damage_add(&log->damages, frame->offset, frame->head.header_len + (uint64_t)frame->head.stored_len,
+			"frame %llu: payload; census %llu, part %u", (unsigned long long)frame->head.frame_seq,
+			(unsigned long long)frame->head.block_seq, frame->head.lane);
+}
+
+/* Parts one after the other, as far as they are good; *ret_len bytes of log->census_bytes then hold them. */
+static enum tide_status load_parts(struct tide_log *log, struct tide_census_at *at, uint64_t *ret_len, bool *ret_whole)
+{
+	uint64_t len = 0;
+	*ret_whole = false;
+	for (uint32_t i = 0; i < at->parts; i++) {
+		const struct tide_frame_at *f = &log->ring.frame[at->first + i];
+		bool gone = false;
+		if (len + f->head.raw_len > CENSUS_MAX)
+			return TIDE_OK;
+		uint8_t *bytes = realloc(log->census_bytes, len + f->head.raw_len + 1);
+		if (!bytes)
+			return TIDE_ERR_NOMEM;
+		log->census_bytes = bytes;
+		int got = tide_frame_load(f, &log->env, bytes + len, &gone);
+		if (got < 0)
+			return TIDE_ERR_NOMEM;
+		if (got == 0) {
+			count_bad(log, at, f, gone);
+			return TIDE_OK;
+		}
+		len += f->head.raw_len;
+		*ret_len = len;
+	}
+	*ret_whole = true;
+	return TIDE_OK;
+}
+
+enum tide_status tide_log_census(struct tide_log *log, uint32_t i, struct tide_census_blob *ret)
+{
+	if (i >= log->censuses)
+		return TIDE_ERR_BAD;
+	struct tide_census_at *at = &log->census[i];
+	const struct tide_frame *head = &log->ring.frame[at->first].head;
+	uint64_t len = 0;
+	bool whole;
+	enum tide_status status = load_parts(log, at, &len, &whole);
+	if (status != TIDE_OK)
+		return status;
+	if (len == 0)
+		return TIDE_ERR_BAD;
+	*ret = (struct tide_census_blob){head->block_seq, head->mono_ns, at->complete && whole, log->census_bytes, len};
+	return TIDE_OK;
+}

@@ -1,0 +1,159 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/wire.h"
+#include "read/account.h"
+
+#define READ_TRIES 4u /* of a block that a living writer seals while we copy it */
+
+enum block_read { BLOCK_UNUSED, BLOCK_BEING_BEGUN, BLOCK_BAD, BLOCK_GOOD, BLOCK_NOMEM };
+
+static bool header_holds(const struct tide_block *b, const struct tide_account_source *s, uint32_t lane)
+{
+	return b->magic == TIDE_MAGIC_BLOCK && b->file_uid == s->file_uid && b->lane == lane &&
+	       b->header_len >= sizeof *b && b->header_len < s->geometry->block_len &&
+	       b->encoding == TIDE_ENCODING_ITEMS &&
+	       b->checksum == (uint32_t)tide_checksum(b, TIDE_BLOCK_CHECKED, s->file_uid);
+}
+
+static enum block_read block_state(const struct tide_block *b, const struct tide_account_source *s, uint32_t lane)
+{
+	static const struct tide_block zero;
+	if (memcmp(b, &zero, offsetof(struct tide_block, reserved)) == 0)
+		return BLOCK_UNUSED;
+	if (b->magic == 0 && b->file_uid == s->file_uid)
+		return BLOCK_BEING_BEGUN;
+	return header_holds(b, s, lane) ? BLOCK_GOOD : BLOCK_BAD;
+}
+
+/* Header, payload, and the header again: the items that were committed in the first are whole if the block is still the same. */
+static enum block_read read_block(const struct tide_account_source *s, uint32_t lane, struct tide_staging *ret)
+{
+	uint64_t offset = s->geometry->staging_off + (uint64_t)lane * s->geometry->block_len;
+	enum block_read state = BLOCK_UNUSED;
+	for (unsigned i = 0; i < READ_TRIES; i++) {
+		struct tide_block b, again;
+		if (tide_file_read(s->file, offset, &b, sizeof b) != sizeof b)
+			return BLOCK_UNUSED;
+		state = block_state(&b, s, lane);
+		if (state != BLOCK_GOOD && s->running)
+			continue;
+		if (state != BLOCK_GOOD)
+			break;
+		ret->head = b;
+		if (b.committed > s->geometry->block_len - b.header_len)
+			return BLOCK_BAD;
+		ret->payload = malloc(b.committed + 1);
+		if (!ret->payload)
+			return BLOCK_NOMEM;
+		ret->head.committed = (uint32_t)tide_file_read(s->file, offset + b.header_len, ret->payload, b.committed);
+		if (!s->running || (tide_file_read(s->file, offset, &again, sizeof again) == sizeof again &&
+				    memcmp(&b, &again, TIDE_BLOCK_CHECKED + sizeof b.checksum) == 0))
+			return BLOCK_GOOD;
+		free(ret->payload);
+		ret->payload = NULL;
+		state = BLOCK_BEING_BEGUN;
+	}
+	return s->running && state == BLOCK_BAD ? BLOCK_BEING_BEGUN : state;
+}
+
+/* Events in the items; *ret_whole: the items end where the bytes do. */
+static uint32_t count_events(const struct tide_staging *staging, uint64_t *dict, uint32_t dict_cap, bool *ret_whole)
+{
+	struct tide_items items;
+	struct tide_item item;
+	uint32_t events = 0;
+	int got;
+	tide_items_init(&items, staging->payload, staging->head.committed, staging->head.ticks, dict, dict_cap);
+	while ((got = tide_items_next(&items, &item)) == 1)
+		events += item.is_event;
+	*ret_whole = got == 0;
+	return events;
+}
+
+/* head.events runs ahead of `committed` by the one event that was being written. Anything else is damage. */
+static void check_events(const struct tide_account_source *s, struct tide_lane *lane, uint64_t *dict, uint32_t cap)
+{
+	struct tide_block *head = &lane->staging.head;
+	bool whole;
+	uint32_t told = head->events, found = count_events(&lane->staging, dict, cap, &whole);
+	head->events = found;
+	if (s->running || (whole && (told == found || told == found + 1)))
+		return;
+	lane->staging_lost = told > found ? told - found : 0;
+	tide_damage_add(s->damages, s->geometry->staging_off + (uint64_t)lane->index * s->geometry->block_len,
+			s->geometry->block_len, "staging block of lane %" PRIu32 ": %" PRIu32 " of %" PRIu32 " events",
+			lane->index, found, told);
+}
+
+static struct tide_lane *add_lane(struct tide_lanes *lanes, uint32_t *cap, uint32_t index)
+{
+	if (lanes->count == *cap) {
+		uint32_t more = *cap ? 2 * *cap : 16;
+		struct tide_lane *lane = realloc(lanes->lane, more * sizeof *lane);
+		if (!lane)
+			return NULL;
+		lanes->lane = lane;
+		*cap = more;
+	}
+	struct tide_lane *lane = &lanes->lane[lanes->count++];
+	*lane = (struct tide_lane){.index = index, .limit = UINT64_MAX};
+	return lane;
+}
+
+/* False: no memory. */
+static bool take_block(const struct tide_account_source *s, struct tide_lane *lane, enum block_read state, uint64_t *dict)
+{
+	uint64_t offset = s->geometry->staging_off + (uint64_t)lane->index * s->geometry->block_len;
+	lane->has_block = state == BLOCK_GOOD;
+	lane->block_known = state == BLOCK_BEING_BEGUN || s->running;
+	if (state == BLOCK_GOOD)
+		check_events(s, lane, dict, s->geometry->block_len / 2);
+	if (state != BLOCK_BAD)
+		return state != BLOCK_NOMEM;
+	bool header_good = lane->staging.head.magic == TIDE_MAGIC_BLOCK;
+	lane->has_block = header_good; /* then `committed` is wrong, and all it held is lost */
+	lane->staging_lost = header_good ? lane->staging.head.events : 0;
+	lane->staging.head.events = lane->staging.head.committed = 0;
+	lane->block_known = true;
+	tide_damage_add(s->damages, offset, s->geometry->block_len, "staging block of lane %" PRIu32 ": %s", lane->index,
+			header_good ? "length" : "header");
+	return true;
+}
+
+bool tide_staging_read(const struct tide_account_source *s, struct tide_lanes *ret)
+{
+	struct tide_lanes lanes = {0};
+	uint32_t cap = 0;
+	uint64_t *dict = malloc(s->geometry->block_len / 2 * sizeof *dict);
+	bool done = dict != NULL;
+	for (uint32_t i = 0; i < s->geometry->lanes && done; i++) {
+		struct tide_staging staging = {0};
+		enum block_read state = read_block(s, i, &staging);
+		if (state == BLOCK_UNUSED)
+			continue;
+		struct tide_lane *lane = state == BLOCK_NOMEM ? NULL : add_lane(&lanes, &cap, i);
+		if (!lane) {
+			free(staging.payload);
+			done = false;
+			break;
+		}
+		lane->staging = staging;
+		done = take_block(s, lane, state, dict);
+	}
+	free(dict);
+	if (done)
+		*ret = lanes;
+	else
+		tide_lanes_release(&lanes);
+	return done;
+}
+
+void tide_lanes_release(struct tide_lanes *lanes)
+{
+	for (uint32_t i = 0; i < lanes->count; i++)
+		tide_lane_release(&lanes->lane[i]);
+	free(lanes->lane);
+	*lanes = (struct tide_lanes){0};
+}
