@@ -17,18 +17,7 @@ struct walk {
 
 static void add_gap(struct walk *walk, const struct tide_gap *gap)
 {
-	struct tide_account *a = walk->account;
-	if (a->gaps == a->gaps_cap) {
-		uint32_t cap = a->gaps_cap ? 2 * a->gaps_cap : 16;
-		struct tide_gap *more = realloc(a->gap, cap * sizeof *more);
-		if (!more) {
-			walk->nomem = true;
-			return;
-		}
-		a->gap = more;
-		a->gaps_cap = cap;
-	}
-	a->gap[a->gaps++] = *gap;
+	walk->nomem = !tide_gap_add(&walk->account->gaps, gap) || walk->nomem;
 }
 
 /* Where the walk along a lane stands. */
@@ -182,6 +171,5 @@ bool tide_account_frames(const struct tide_account_source *s, struct tide_ring *
 
 void tide_account_release(struct tide_account *account)
 {
-	free(account->gap);
-	*account = (struct tide_account){0};
+	tide_gaps_release(&account->gaps);
 }

@@ -16,8 +16,7 @@ struct tide_lanes {
 
 struct tide_account {
 	uint64_t recorded, evicted, lost, open_blocks;
-	struct tide_gap *gap;
-	uint32_t gaps, gaps_cap;
+	struct tide_gaps gaps; /* reading adds those that it finds */
 };
 
 struct tide_account_source {

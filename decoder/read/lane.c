@@ -84,20 +84,25 @@ static int begin_items(struct tide_lane *lane, const void *payload, size_t len, 
 	return 1;
 }
 
-static void count_bad_frame(struct tide_lane *lane, struct tide_lane_env *env, uint32_t i, bool gone)
+/* `events` of frame i cannot be shown; counted when it is first read. False: no memory. */
+static bool count_bad_frame(struct tide_lane *lane, struct tide_lane_env *env, uint32_t i, uint32_t events, bool gone)
 {
 	const struct tide_frame_at *f = &lane->frame[i];
-	if (lane->fate[i] != TIDE_FATE_UNREAD)
-		return;
-	if (gone) {
-		env->evicted += f->head.events;
-		return;
-	}
-	env->lost += f->head.events;
+	struct tide_gap gap = {lane->index, gone, events, f->head.mono_ns, f->head.mono_end_ns};
+	lane->fate[i] = TIDE_FATE_READ;
+	if (gone)
+		env->evicted += events;
+	else
+		env->lost += events;
+	if (!tide_gap_add(env->gaps, &gap))
+		return false;
+	if (gone)
+		return true;
 	env->bad_frames++;
 	tide_damage_add(env->damages, f->offset, f->head.header_len + (uint64_t)f->head.stored_len,
-			"frame %" PRIu64 ": payload; lane %" PRIu32 ", %" PRIu32 " events", f->head.frame_seq,
-			f->head.lane, f->head.events);
+			"frame %" PRIu64 ": %" PRIu32 " of %" PRIu32 " events of lane %" PRIu32, f->head.frame_seq, events,
+			f->head.events, lane->index);
+	return true;
 }
 
 /* 1: its items are next. 0: the frame cannot be used. */
@@ -112,15 +117,13 @@ static int open_frame(struct tide_lane *lane, struct tide_lane_env *env, uint32_
 			return TIDE_ERR_NOMEM;
 		got = tide_frame_load(&lane->frame[i], env, o->raw, &gone);
 	}
-	if (got == 0)
-		count_bad_frame(lane, env, i, gone);
+	if (got == 0 && lane->fate[i] == TIDE_FATE_UNREAD && !count_bad_frame(lane, env, i, head->events, gone))
+		return TIDE_ERR_NOMEM;
 	if (got == 1) {
 		o->events_before = head->events_before;
 		o->events = head->events;
 		got = begin_items(lane, o->raw, head->raw_len, head->ticks, head->tid);
 	}
-	if (got == 0)
-		lane->fate[i] = TIDE_FATE_READ;
 	return got;
 }
 
@@ -134,22 +137,16 @@ static int open_staging(struct tide_lane *lane)
 	return begin_items(lane, lane->staging.payload, head->committed, head->ticks, head->tid);
 }
 
-/* The block is read: what its header promised and its items did not hold is lost. */
-static void close_block(struct tide_lane *lane, struct tide_lane_env *env)
+/* The block is read: what its header promised and its items did not hold is lost. False: no memory. */
+static bool close_block(struct tide_lane *lane, struct tide_lane_env *env)
 {
 	struct tide_lane_open *o = lane->open;
 	uint32_t i = lane->next_block - 1;
 	o->reading = false;
 	if (i >= lane->frames || lane->fate[i] != TIDE_FATE_UNREAD)
-		return;
+		return true;
 	lane->fate[i] = TIDE_FATE_READ;
-	if (o->done == o->events)
-		return;
-	env->lost += o->events - o->done;
-	env->bad_frames++;
-	tide_damage_add(env->damages, lane->frame[i].offset, lane->frame[i].head.stored_len,
-			"frame %" PRIu64 ": items; lane %" PRIu32 ", %" PRIu32 " of %" PRIu32 " events",
-			lane->frame[i].head.frame_seq, lane->index, o->events - o->done, o->events);
+	return o->done == o->events || count_bad_frame(lane, env, i, o->events - o->done, false);
 }
 
 static void free_open(struct tide_lane *lane)
@@ -260,7 +257,8 @@ int tide_lane_advance(struct tide_lane *lane, struct tide_lane_env *env)
 				free_open(lane);
 				return 0;
 			}
-			close_block(lane, env);
+			if (!close_block(lane, env))
+				return TIDE_ERR_NOMEM;
 		}
 		lane->seq = 0; /* a SYNC belongs to an event of its own block */
 		int got = open_next(lane, env);

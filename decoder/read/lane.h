@@ -34,6 +34,7 @@ struct tide_lane_env {
 	struct tide_stacks *stacks;
 	struct tide_clock *clock;
 	struct tide_damages *damages;
+	struct tide_gaps *gaps;
 	ZSTD_DCtx *zstd;
 	uint8_t *stored; /* payload as stored */
 	size_t stored_cap;

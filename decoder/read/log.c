@@ -158,6 +158,7 @@ enum tide_status tide_log_open(const char *path, struct tide_log **ret, struct t
 		.stacks = &log->stacks,
 		.clock = &log->clock,
 		.damages = &log->damages,
+		.gaps = &log->account.gaps,
 	};
 	tide_log_rewind(log);
 	*ret = log;

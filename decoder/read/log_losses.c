@@ -67,6 +67,7 @@ const struct tide_losses *tide_log_losses(const struct tide_log *log)
 
 uint32_t tide_log_gaps(const struct tide_log *log, const struct tide_gap **ret)
 {
-	*ret = log->account.gap;
-	return log->account.gaps;
+	tide_gaps_sort(&((struct tide_log *)log)->account.gaps);
+	*ret = log->account.gaps.gap;
+	return log->account.gaps.count;
 }

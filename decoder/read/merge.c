@@ -160,13 +160,15 @@ void tide_merge_start(struct tide_merge *m, bool gapless)
 	}
 }
 
-/* Who waited long enough: all others are past it by more than counters can disagree. */
+/* Who waited long enough: all others are past it by more than counters can disagree. Where events are missing, the epoch
+ * waited for is most likely one of them, and waiting would let others overtake: there the ticks alone decide. */
 static struct tide_lane *waited_in_vain(struct tide_merge *m)
 {
 	struct tide_lane *ready = heap_first(m, &m->ready), *waiting = heap_first(m, &m->waiting);
 	if (!waiting)
 		return NULL;
-	if (ready && (ready->run_ticks <= waiting->run_ticks || ready->run_ticks - waiting->run_ticks <= MERGE_SLACK))
+	uint64_t slack = m->gapless ? MERGE_SLACK : 0;
+	if (ready && (ready->run_ticks <= waiting->run_ticks || ready->run_ticks - waiting->run_ticks <= slack))
 		return NULL;
 	end_wait(m, waiting);
 	m->anomalies += m->gapless;

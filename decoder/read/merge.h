@@ -3,7 +3,7 @@
  *
  * Runs are merged by the ticks they begin with. A SYNC(word, e) waits for epoch e - 1 of its word: by the counter's
  * order that has been seen, unless it was evicted or lost, or counters of two cores disagree. So a lane is kept waiting only
- * while others are within MERGE_SLACK ticks of it, and goes on without its predecessor then.
+ * while nothing is missing and others are within MERGE_SLACK ticks of it, and goes on without its predecessor then.
  */
 #ifndef TIDE_READ_MERGE_H
 #define TIDE_READ_MERGE_H
