@@ -131,9 +131,8 @@ bool tide_ring_put(const struct tide_frame *given, const void *raw, size_t raw_l
 {
 	if (tide_logfile.is_private)
 		return false;
-	ZSTD_CCtx_reset(ring.zstd, ZSTD_reset_session_only);
-	ZSTD_CCtx_setParameter(ring.zstd, ZSTD_c_compressionLevel, LEVEL);
-	size_t len = ZSTD_compress2(ring.zstd, ring.packed, ring.packed_cap, raw, raw_len);
+	/* the simple call: it writes the content size, which a reader wants, and fits the estimate for one block */
+	size_t len = ZSTD_compressCCtx(ring.zstd, ring.packed, ring.packed_cap, raw, raw_len, LEVEL);
 	if (ZSTD_isError(len))
 		return false;
 	struct tide_frame *at = place(sizeof *at + len);
