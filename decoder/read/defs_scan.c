@@ -56,8 +56,9 @@ static bool is_zero(struct scan *scan, uint64_t at, uint64_t end)
 	return !bytes || memcmp(bytes, zero, len) == 0;
 }
 
-/* Bytes that are no record. Zeros are room not handed out, or handed out to a thread that died before it wrote: the
- * latter is too little to be a page that was lost. */
+/* Bytes that are no record. Zeros are room not handed out, or handed out to a thread that died before it wrote. The
+ * latter is never where the region begins, for the first definitions are made before there are threads, and is too little to
+ * be a page that was lost. */
 struct hole {
 	uint64_t from, len;
 	uint64_t dirty_len; /* up to the last byte that is not 0 */
@@ -67,7 +68,8 @@ struct hole {
 static void end_hole(struct scan *scan, struct hole *hole, uint64_t before)
 {
 	uint64_t len = hole->dirty_len, handed_out = before > hole->from ? before - hole->from : 0;
-	if (hole->len > 0 && handed_out >= TIDE_PAGE)
+	bool first = hole->from == scan->source->geometry->defs_off && handed_out > 0;
+	if (hole->len > 0 && (first || handed_out >= TIDE_PAGE))
 		len = handed_out < hole->len ? handed_out : hole->len;
 	if (len > 0)
 		tide_damage_add(scan->damages, hole->from, len, "definitions: %" PRIu64 " bytes are no record", len);

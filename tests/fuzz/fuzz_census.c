@@ -1,0 +1,44 @@
+/* A census: what a record promises is what its iterator gives. */
+#include <stdlib.h>
+
+#include "read/census.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static uint64_t walk_region(struct tide_census_region *r)
+{
+	uint64_t pages, total = 0, sum = 0;
+	enum tide_page_state state;
+	for (uint32_t i = 0; i < r->path_len; i++)
+		sum += (uint8_t)r->path[i];
+	while (tide_region_run(r, &pages, &state))
+		total += pages;
+	if (r->has_runs && total != r->pages)
+		abort();
+	return sum;
+}
+
+static void walk_arena(struct tide_census_pyarena *a)
+{
+	uint64_t promised = a->pools, pools = 0;
+	struct tide_census_pool pool;
+	while (tide_pyarena_pool(a, &pool))
+		pools++;
+	if (pools != promised)
+		abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct tide_census census;
+	struct tide_census_item item;
+	if (!tide_census_init(&census, data, size))
+		return 0;
+	while (tide_census_next(&census, &item) == 1) {
+		if (item.kind == TIDE_RECORD_REGION)
+			walk_region(&item.region);
+		if (item.kind == TIDE_RECORD_PYARENA)
+			walk_arena(&item.pyarena);
+	}
+	return 0;
+}

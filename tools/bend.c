@@ -1,0 +1,227 @@
+/* bend - damages a log in many ways and reads it each time: the answer must be the same, or damage must be told of. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "format/layout.h"
+#include "format/wire.h"
+#include "read/log.h"
+
+struct answer {
+	bool refused, damaged;
+	uint64_t digest;
+	uint64_t events;
+};
+
+struct counts {
+	uint64_t same, told, refused, silent, out_of_scope, wrong_sum;
+};
+
+struct bend {
+	uint8_t *good, *bytes;
+	size_t len;
+	int fd;
+	char path[64];
+	struct tide_geometry geometry; /* of the good log */
+	struct answer right;
+	uint64_t rng;
+};
+
+static uint64_t mix(uint64_t digest, uint64_t value)
+{
+	return (digest ^ value) * UINT64_C(0x9e3779b97f4a7c15) + (digest >> 29);
+}
+
+static uint64_t mix_text(uint64_t digest, const char *text)
+{
+	return mix(digest, text ? tide_checksum(text, strlen(text), 1) : 0);
+}
+
+static uint64_t mix_stack(struct tide_log *log, uint64_t digest, uint32_t node)
+{
+	for (; node; node = tide_log_node_parent(log, node))
+		digest = mix(digest, tide_log_node_word(log, node));
+	return digest;
+}
+
+static uint64_t mix_facts(struct tide_log *log, uint64_t d)
+{
+	const struct tide_process *p = tide_log_process(log);
+	const struct tide_losses *l = tide_log_losses(log);
+	const struct tide_module *module;
+	d = mix_text(mix_text(mix_text(mix_text(d, p->exe), p->build_id), p->allocator), p->python);
+	d = mix(mix(mix(mix(d, p->end), p->start_ns), p->super.sample_bytes), (uint64_t)p->super.pid);
+	for (uint32_t i = 0, n = tide_log_modules(log, &module); i < n; i++)
+		d = mix_text(mix(mix(d, module[i].base), module[i].unloaded_ns), module[i].path);
+	for (uint32_t id = 1; id < 200; id++) {
+		const struct tide_code *code = tide_log_code(log, id);
+		d = code ? mix_text(mix_text(mix(d, code->first_line), code->function), code->file) : mix(d, 0);
+	}
+	for (uint32_t i = 0; i < tide_log_census_count(log); i++) {
+		struct tide_census_blob blob;
+		if (tide_log_census(log, i, &blob) == TIDE_OK)
+			d = mix(mix(mix(d, blob.complete), blob.time_ns), tide_checksum(blob.bytes, blob.len, 0));
+	}
+	return mix(mix(mix(d, l->recorded), l->evicted), l->lost);
+}
+
+static struct answer ask(struct bend *b, size_t len, struct counts *counts)
+{
+	struct answer a = {0};
+	struct tide_log *log;
+	struct tide_event e;
+	if (ftruncate(b->fd, (off_t)len) != 0 || pwrite(b->fd, b->bytes, len, 0) != (ssize_t)len) {
+		perror("bend: write");
+		exit(1);
+	}
+	if (tide_log_open(b->path, &log, NULL) != TIDE_OK) {
+		a.refused = true;
+		return a;
+	}
+	while (tide_log_next(log, &e) == 1) {
+		a.events++;
+		a.digest = mix(mix(mix(mix(a.digest, e.kind), e.lane), e.tid), e.addr);
+		a.digest = mix(mix(mix(mix(a.digest, e.size), e.value), e.value2), e.time_ns);
+		a.digest = mix_stack(log, mix_stack(log, a.digest, e.native), e.python);
+	}
+	a.digest = mix_facts(log, a.digest);
+	const struct tide_losses *l = tide_log_losses(log);
+	a.damaged = l->damaged;
+	counts->wrong_sum += a.events != l->in_window || l->recorded != l->in_window + l->evicted + l->lost;
+	tide_log_free(log);
+	return a;
+}
+
+static uint64_t draw(struct bend *b)
+{
+	uint64_t z = b->rng += UINT64_C(0x9e3779b97f4a7c15);
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	return z ^ z >> 27;
+}
+
+/* What no checksum covers: items in staging blocks, and how many of them there are. */
+static bool is_out_of_scope(const struct bend *b, size_t offset)
+{
+	const struct tide_geometry *g = &b->geometry;
+	if (offset < g->staging_off || offset >= g->staging_off + (uint64_t)g->lanes * g->block_len)
+		return false;
+	return (offset - g->staging_off) % g->block_len >= TIDE_BLOCK_CHECKED + sizeof(uint32_t);
+}
+
+static void judge(struct bend *b, struct answer a, bool in_scope, const char *what, size_t where, struct counts *counts)
+{
+	if (a.refused)
+		counts->refused++;
+	else if (a.damaged)
+		counts->told++;
+	else if (a.digest == b->right.digest)
+		counts->same++;
+	else if (!in_scope)
+		counts->out_of_scope++;
+	else {
+		counts->silent++;
+		fprintf(stderr, "bend: %s %zu: another answer, and no damage told of\n", what, where);
+	}
+}
+
+/* Half of the flips go to the parts that steer reading: they are few bytes among many. */
+static void flip_bits(struct bend *b, uint64_t times, struct counts *counts)
+{
+	for (uint64_t i = 0; i < times; i++) {
+		size_t room = i % 2 ? b->len : (size_t)b->geometry.defs_off + 4096;
+		size_t bit = (size_t)(draw(b) % (room * 8));
+		if (i % 4 == 2)
+			bit = (size_t)(b->geometry.ring_off + draw(b) % b->geometry.ring_len / 64 * 64 + draw(b) % 128) * 8;
+		if (bit / 8 >= b->len)
+			continue;
+		b->bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		judge(b, ask(b, b->len, counts), !is_out_of_scope(b, bit / 8), "bit", bit, counts);
+		b->bytes[bit / 8] = b->good[bit / 8];
+	}
+}
+
+static void cut(struct bend *b, uint64_t times, struct counts *counts)
+{
+	for (uint64_t i = 0; i < times; i++) {
+		size_t len = (size_t)(draw(b) % b->len);
+		judge(b, ask(b, len, counts), true, "cut at", len, counts);
+	}
+}
+
+/* A page of zeros, or one that is another page's: what lost writes and bad sectors leave behind. */
+static void replace_pages(struct bend *b, uint64_t times, struct counts *counts)
+{
+	size_t pages = b->len / TIDE_PAGE;
+	for (uint64_t i = 0; i < times; i++) {
+		size_t to = (size_t)(draw(b) % pages) * TIDE_PAGE, from = (size_t)(draw(b) % pages) * TIDE_PAGE;
+		if (i % 2)
+			memcpy(b->bytes + to, b->good + from, TIDE_PAGE);
+		else
+			memset(b->bytes + to, 0, TIDE_PAGE);
+		bool staging = to >= b->geometry.staging_off && to < b->geometry.ring_off;
+		judge(b, ask(b, b->len, counts), !staging, i % 2 ? "copied page" : "zero page", to, counts);
+		memcpy(b->bytes + to, b->good + to, TIDE_PAGE);
+	}
+}
+
+static bool load(struct bend *b, const char *path)
+{
+	struct tide_log *log;
+	struct tide_error err;
+	FILE *file = fopen(path, "rb");
+	struct stat st;
+	if (!file || fstat(fileno(file), &st) != 0) {
+		fprintf(stderr, "bend: cannot open '%s': %s\n", path, strerror(errno));
+		return false;
+	}
+	b->len = (size_t)st.st_size;
+	b->good = malloc(b->len + 1);
+	b->bytes = malloc(b->len + 1);
+	bool read = b->good && b->bytes && fread(b->good, 1, b->len, file) == b->len;
+	fclose(file);
+	if (!read || tide_log_open(path, &log, &err) != TIDE_OK) {
+		fprintf(stderr, "bend: %s\n", read ? err.text : "cannot read");
+		return false;
+	}
+	b->geometry = tide_log_process(log)->geometry;
+	tide_log_free(log);
+	memcpy(b->bytes, b->good, b->len);
+	b->fd = memfd_create("bend", MFD_CLOEXEC);
+	snprintf(b->path, sizeof b->path, "/proc/self/fd/%d", b->fd);
+	return b->fd >= 0;
+}
+
+int main(int argc, char **argv)
+{
+	bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
+	if (help || argc < 2 || argc > 4) {
+		fprintf(help ? stdout : stderr, "usage: bend LOG [TIMES [SEED]]\n"
+						"Flips bits, cuts, and replaces pages of a copy of LOG, TIMES times (default 2000), and reads it.\n"
+						"Exit 1 when an answer changed and no damage was told of.\n");
+		return help ? 0 : 2;
+	}
+	struct bend b = {.rng = argc > 3 ? strtoull(argv[3], NULL, 10) : 1};
+	struct counts counts = {0};
+	uint64_t times = argc > 2 ? strtoull(argv[2], NULL, 10) : 2000;
+	if (!load(&b, argv[1]))
+		return 2;
+	b.right = ask(&b, b.len, &counts);
+	if (b.right.refused || b.right.damaged) {
+		fprintf(stderr, "bend: '%s' is damaged already\n", argv[1]);
+		return 2;
+	}
+	flip_bits(&b, times - times / 4, &counts);
+	cut(&b, times / 8, &counts);
+	replace_pages(&b, times / 8, &counts);
+	printf("same %" PRIu64 ", told %" PRIu64 ", refused %" PRIu64 ", out of scope %" PRIu64 ", silent %" PRIu64
+	       ", wrong sums %" PRIu64 "\n",
+	       counts.same, counts.told, counts.refused, counts.out_of_scope, counts.silent, counts.wrong_sum);
+	free(b.good);
+	free(b.bytes);
+	return counts.silent > 0 || counts.wrong_sum > 0;
+}
