@@ -19,7 +19,7 @@
 
 #define TIDE_PAGE 4096u
 #define TIDE_FILE_MIN (256u << 10)
-#define TIDE_FILE_MAX (UINT64_C(1) << 40)
+#define TIDE_FILE_MAX (UINT64_C(1) << 38) /* with more, a segment would not fit 32 bits */
 #define TIDE_SEGMENTS_MAX 250u /* a later shadow byte names a segment, with values to spare */
 #define TIDE_BLOCK_MIN 4096u
 #define TIDE_BLOCK_MAX 65536u
