@@ -50,7 +50,7 @@ static void define_process(void)
 		comm[0] = '\0';
 	tide_syscall(SYS_uname, (long)&system, 0, 0, 0, 0, 0);
 	struct tide_out out = tide_out_of(buf, sizeof buf);
-	const struct tide_unwind_module *exe = tide_modules_main();
+	const struct tide_unwind_module *exe = tide_module_main();
 	tide_out_bytes(&out, tide_config.exe, strlen(tide_config.exe));
 	tide_out_bytes(&out, comm, strlen(comm));
 	tide_out_bytes(&out, system.release, strlen(system.release));
@@ -69,7 +69,7 @@ static void define_allocator(void)
 	tide_define(TIDE_DEF_ALLOCATOR, &(struct tide_part){buf, tide_out_len(&out)}, 1);
 }
 
-static void on_module(const struct tide_unwind_module *m)
+static void on_load(const struct tide_unwind_module *m)
 {
 	uint8_t buf[1200];
 	struct tide_out out = tide_out_of(buf, sizeof buf);
@@ -82,6 +82,15 @@ static void on_module(const struct tide_unwind_module *m)
 	tide_out_bytes(&out, m->path, path_len < 1024 ? path_len : 1024);
 	tide_define(TIDE_DEF_MODULE, &(struct tide_part){buf, tide_out_len(&out)}, 1);
 	tide_python_module(m, tide_config.python);
+}
+
+static void on_unload(const struct tide_unwind_module *m)
+{
+	uint8_t buf[2 * TIDE_VARINT_MAX];
+	struct tide_out out = tide_out_of(buf, sizeof buf);
+	tide_out_varint(&out, m->base);
+	tide_out_varint(&out, tide_clock_ns(CLOCK_MONOTONIC));
+	tide_define(TIDE_DEF_UNLOAD, &(struct tide_part){buf, tide_out_len(&out)}, 1);
 }
 
 /* Frames of two stacks must fit an item in the smallest block. */
@@ -111,9 +120,9 @@ __attribute__((constructor)) static void wake(void)
 	}
 	own_pid = tide_sys_getpid();
 	limit_stack();
+	tide_modules_listen(on_load, on_unload, tide_config.exe);
 	define_process();
 	define_allocator();
-	tide_modules_listen(on_module);
 	tide_count_loss(TIDE_LOSS_PREINIT, atomic_load_explicit(&early, memory_order_relaxed));
 	atomic_store_explicit(&state, AWAKE, memory_order_relaxed);
 	tide_alive.on = 1;
@@ -151,7 +160,7 @@ static bool adopt(void)
 		define_process();
 		define_allocator();
 		define_lineage((uint64_t *)scratch, lanes, scratch + events_len, text_len);
-		tide_modules_fork_child();
+		tide_modules_again();
 	}
 	tide_sys_munmap(scratch, events_len + text_len);
 	return left;
