@@ -5,11 +5,13 @@
 #include <link.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "lock.h"
 #include "sys.h"
 
 #define MODULES_MOST 4096u
+#define PAGE UINT64_C(4096)
 
 /* glibc 2.35 and later: lock-free, async-signal-safe. */
 extern int _dl_find_object(void *, struct dl_find_object *) __attribute__((weak));
@@ -24,10 +26,12 @@ static struct {
 } modules;
 
 struct found { /* what the dynamic linker says of an address */
-	uintptr_t base, start, end;
+	uintptr_t base;
 	const char *path;
 	const uint8_t *eh_frame_hdr;
-	const void *dynamic;
+	const void *dynamic; /* also tells objects apart */
+	const ElfW(Phdr) *headers; /* NULL: not to be had */
+	unsigned count;
 };
 
 struct search {
@@ -38,24 +42,40 @@ struct search {
 static int look_at(struct dl_phdr_info *info, size_t size, void *search)
 {
 	struct search *s = search;
-	struct found f = {.base = info->dlpi_addr, .start = UINTPTR_MAX, .path = info->dlpi_name};
+	struct found f = {.base = info->dlpi_addr, .path = info->dlpi_name, .headers = info->dlpi_phdr, .count = info->dlpi_phnum};
+	bool inside = false;
 	(void)size;
 	for (unsigned i = 0; i < info->dlpi_phnum; i++) {
 		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
 		uintptr_t at = info->dlpi_addr + p->p_vaddr;
-		if (p->p_type == PT_LOAD && at < f.start)
-			f.start = at;
-		if (p->p_type == PT_LOAD && at + p->p_memsz > f.end)
-			f.end = at + p->p_memsz;
+		if (p->p_type == PT_LOAD && s->address - at < p->p_memsz)
+			inside = true;
 		if (p->p_type == PT_GNU_EH_FRAME)
 			f.eh_frame_hdr = (const uint8_t *)at;
 		if (p->p_type == PT_DYNAMIC)
 			f.dynamic = (const void *)at;
 	}
-	if (s->address < f.start || s->address >= f.end)
-		return 0;
-	*s->ret = f;
-	return 1;
+	if (inside)
+		*s->ret = f;
+	return inside;
+}
+
+/* The program's headers are told by the kernel; another object's lie behind the ELF header at its lowest address, which is
+ * its base, if the dynamic linker agrees that this is part of it. */
+static void find_headers(struct found *f, const struct link_map *map)
+{
+	struct dl_find_object o;
+	if (map == _r_debug.r_map) {
+		f->headers = (const ElfW(Phdr) *)getauxval(AT_PHDR);
+		f->count = (unsigned)getauxval(AT_PHNUM);
+		return;
+	}
+	const ElfW(Ehdr) *head = (const ElfW(Ehdr) *)f->base;
+	if (_dl_find_object((void *)f->base, &o) != 0 || o.dlfo_link_map != map || memcmp(head->e_ident, ELFMAG, SELFMAG) != 0 ||
+	    head->e_phentsize != sizeof(ElfW(Phdr)) || head->e_phoff + head->e_phnum * sizeof(ElfW(Phdr)) > PAGE)
+		return;
+	f->headers = (const ElfW(Phdr) *)(f->base + head->e_phoff);
+	f->count = head->e_phnum;
 }
 
 static bool find(uintptr_t address, struct found *ret)
@@ -69,12 +89,11 @@ static bool find(uintptr_t address, struct found *ret)
 		return false;
 	*ret = (struct found){
 		.base = o.dlfo_link_map->l_addr,
-		.start = (uintptr_t)o.dlfo_map_start,
-		.end = (uintptr_t)o.dlfo_map_end,
 		.path = o.dlfo_link_map->l_name,
 		.eh_frame_hdr = o.dlfo_eh_frame,
 		.dynamic = o.dlfo_link_map->l_ld,
 	};
+	find_headers(ret, o.dlfo_link_map);
 	return true;
 }
 
@@ -98,18 +117,25 @@ static void read_notes(struct tide_unwind_module *m, const uint8_t *at, const ui
 	}
 }
 
-/* The first mapping begins with the ELF header, which says where the program headers are. */
-static void read_build_id(struct tide_unwind_module *m)
+static void read_headers(struct tide_unwind_module *m, const struct found *f)
 {
-	const ElfW(Ehdr) *head = (const ElfW(Ehdr) *)m->start;
-	if (memcmp(head->e_ident, ELFMAG, SELFMAG) != 0 || head->e_phentsize != sizeof(ElfW(Phdr)) ||
-	    head->e_phoff + head->e_phnum * sizeof(ElfW(Phdr)) > 4096u)
-		return;
-	const ElfW(Phdr) *p = (const ElfW(Phdr) *)(m->start + head->e_phoff);
-	for (unsigned i = 0; i < head->e_phnum && !m->build_id_len; i++) {
-		uintptr_t at = m->base + p[i].p_vaddr;
-		if (p[i].p_type == PT_NOTE && at >= m->start && at + p[i].p_memsz <= m->end)
-			read_notes(m, (const uint8_t *)at, (const uint8_t *)at + p[i].p_memsz);
+	m->start = f->count ? UINTPTR_MAX : 0;
+	for (unsigned i = 0; i < f->count; i++) {
+		const ElfW(Phdr) *p = &f->headers[i];
+		uintptr_t at = m->base + p->p_vaddr;
+		if (p->p_type == PT_LOAD && (at & ~(PAGE - 1)) < m->start)
+			m->start = at & ~(PAGE - 1);
+		if (p->p_type == PT_LOAD && at + p->p_memsz > m->end)
+			m->end = at + p->p_memsz;
+		if (p->p_type == PT_LOAD && p->p_flags & PF_X && !m->code)
+			m->code = at;
+		if (p->p_type == PT_GNU_EH_FRAME)
+			m->eh_frame_hdr = (const uint8_t *)at;
+	}
+	for (unsigned i = 0; i < f->count && !m->build_id_len; i++) {
+		uintptr_t at = m->base + f->headers[i].p_vaddr;
+		if (f->headers[i].p_type == PT_NOTE)
+			read_notes(m, (const uint8_t *)at, (const uint8_t *)at + f->headers[i].p_memsz);
 	}
 }
 
@@ -118,7 +144,7 @@ static struct tide_unwind_module *known(const struct found *f)
 	unsigned count = atomic_load_explicit(&modules.count, memory_order_acquire);
 	for (unsigned i = count; i-- > 0;) {
 		struct tide_unwind_module *m = &modules.all[i];
-		if (m->start == f->start && m->end == f->end && m->base == f->base && !m->gone)
+		if (m->dynamic == f->dynamic && m->base == f->base && !m->gone)
 			return m;
 	}
 	return NULL;
@@ -132,34 +158,35 @@ static struct tide_unwind_module *append(const struct found *f)
 	struct tide_unwind_module *m = &modules.all[count];
 	*m = (struct tide_unwind_module){
 		.base = f->base,
-		.start = f->start,
-		.end = f->end,
 		.path = f->path && f->path[0] ? f->path : modules.exe,
 		.eh_frame_hdr = f->eh_frame_hdr,
 		.dynamic = f->dynamic,
 	};
-	read_build_id(m);
+	read_headers(m, f);
 	/* pairs with the acquire in known() */
 	atomic_store_explicit(&modules.count, count + 1, memory_order_release);
+	return m;
+}
+
+static const struct tide_unwind_module *enter(const struct found *f)
+{
+	struct tide_unwind_module *m = known(f);
+	if (m || !tide_trylock(&modules.lock))
+		return m;
+	m = known(f);
+	bool fresh = !m;
+	if (fresh)
+		m = append(f);
+	tide_unlock(&modules.lock);
+	if (fresh && m && modules.listening)
+		modules.loaded(m);
 	return m;
 }
 
 const struct tide_unwind_module *tide_module_at(uintptr_t address)
 {
 	struct found f;
-	if (!find(address, &f))
-		return NULL;
-	struct tide_unwind_module *m = known(&f);
-	if (m || !tide_trylock(&modules.lock))
-		return m;
-	m = known(&f);
-	bool fresh = !m;
-	if (fresh)
-		m = append(&f);
-	tide_unlock(&modules.lock);
-	if (fresh && m && modules.listening)
-		modules.loaded(m);
-	return m;
+	return find(address, &f) ? enter(&f) : NULL;
 }
 
 static const struct link_map *first_object(void)
@@ -174,9 +201,14 @@ void tide_modules_listen(tide_module_fn *loaded, tide_module_fn *unloaded, const
 	modules.exe = exe;
 	modules.all = tide_sys_memory(MODULES_MOST * sizeof *modules.all);
 	modules.listening = modules.all != NULL;
-	for (const struct link_map *l = first_object(); l; l = l->l_next)
-		if (l->l_ld)
-			tide_module_at((uintptr_t)l->l_ld);
+	for (const struct link_map *l = first_object(); l; l = l->l_next) {
+		struct found f = {.base = l->l_addr, .path = l->l_name, .dynamic = l->l_ld};
+		if (_dl_find_object)
+			find_headers(&f, l);
+		else if (!find((uintptr_t)l->l_ld, &f))
+			continue;
+		enter(&f);
+	}
 }
 
 void tide_modules_again(void)
@@ -195,7 +227,7 @@ void tide_modules_sweep(void)
 		return;
 	for (unsigned i = 0; i < count; i++) {
 		struct tide_unwind_module *m = &modules.all[i];
-		if (m->gone || (find(m->start, &f) && f.start == m->start && f.end == m->end))
+		if (m->gone || (find(m->code, &f) && f.dynamic == m->dynamic))
 			continue;
 		m->gone = true;
 		m->path = "";
