@@ -28,6 +28,11 @@ struct mklog_options {
 	bool child;      /* a forked child: parent and LINEAGE */
 	bool end;        /* END; else killed */
 	bool untidy;     /* killed while blocks were being sealed or begun */
+	uint8_t *into;   /* where the file is built: `size` zeros of the caller's, such as a shared mapping; NULL: own memory */
+	/* who writes, for logs that are read while they are written; all 0: nobody that lives */
+	int32_t pid;
+	uint64_t process_start;
+	uint8_t boot_id[16];
 };
 
 struct mklog_event {
@@ -138,13 +143,13 @@ static inline void mklog_define(struct mklog *m, enum tide_def_kind kind, const 
 		mklog_control(m, (enum tide_control_word)(TIDE_CTL_LOSS + TIDE_LOSS_DEFINITIONS), 1);
 		return;
 	}
+	m->defs_used += room;
+	mklog_control(m, TIDE_CTL_DEFS_USED, room);
 	memcpy(at, &head, sizeof head);
 	if (len)
 		memcpy(at + sizeof head, payload, len);
-	head.checksum = tide_checksum(at, head.len, m->super.file_uid);
-	memcpy(at, &head, sizeof head);
-	m->defs_used += room;
-	mklog_control(m, TIDE_CTL_DEFS_USED, room);
+	uint64_t sum = tide_checksum(at, head.len, m->super.file_uid);
+	__atomic_store_n((uint64_t *)(at + offsetof(struct tide_def, checksum)), sum, __ATOMIC_RELEASE);
 }
 
 static inline uint8_t *mklog_bytes(uint8_t *out, const void *bytes, size_t len)
@@ -209,6 +214,16 @@ static inline void mklog_define_end(struct mklog *m, enum tide_end what)
 	mklog_define(m, TIDE_DEF_END, buf, (size_t)(out - buf));
 }
 
+/* Magic away, the rest, magic back: whoever reads meanwhile sees a whole header or none. */
+static inline void mklog_put_header(uint8_t *at, const void *header, size_t len)
+{
+	uint64_t magic;
+	memcpy(&magic, header, sizeof magic);
+	__atomic_store_n((uint64_t *)at, 0, __ATOMIC_SEQ_CST);
+	memcpy(at + sizeof magic, (const uint8_t *)header + sizeof magic, len - sizeof magic);
+	__atomic_store_n((uint64_t *)at, magic, __ATOMIC_SEQ_CST);
+}
+
 /* ---- ring ---- */
 
 static inline void mklog_evict(struct mklog *m, uint32_t segment)
@@ -251,7 +266,7 @@ static inline void mklog_begin_segment(struct mklog *m)
 				 .frame_seq = m->frame_seq,
 				 .mono_ns = mklog_ns(m->ticks)};
 	s.checksum = tide_checksum(&s, offsetof(struct tide_segment, checksum), m->super.file_uid);
-	memcpy(m->file + m->g.ring_off + (uint64_t)m->segment * m->g.segment_len, &s, sizeof s);
+	mklog_put_header(m->file + m->g.ring_off + (uint64_t)m->segment * m->g.segment_len, &s, sizeof s);
 	m->used = sizeof s;
 	mklog_control(m, TIDE_CTL_SEGMENT, 1);
 }
@@ -276,8 +291,8 @@ static inline void mklog_put_frame(struct mklog *m, struct tide_frame *f, const 
 	f->payload_checksum = tide_checksum(m->packed, len, m->super.file_uid);
 	f->header_checksum = tide_checksum(f, TIDE_FRAME_CHECKED, m->super.file_uid);
 	uint8_t *at = m->file + m->g.ring_off + (uint64_t)m->segment * m->g.segment_len + m->used;
-	memcpy(at, f, sizeof *f);
 	memcpy(at + sizeof *f, m->packed, len);
+	mklog_put_header(at, f, sizeof *f);
 	m->used += (uint32_t)((sizeof *f + len + TIDE_FRAME_ALIGN - 1) / TIDE_FRAME_ALIGN * TIDE_FRAME_ALIGN);
 	m->stored = mklog_grow(m->stored, m->stored_count, &m->stored_cap, sizeof *m->stored);
 	bool census = f->kind == TIDE_FRAME_CENSUS;
@@ -293,11 +308,11 @@ static inline void mklog_open_block(struct mklog *m, uint32_t index)
 	struct mklog_lane *l = &m->lane[index];
 	struct tide_block *b = (struct tide_block *)(m->file + m->g.staging_off + (uint64_t)index * m->g.block_len);
 	uint64_t ticks = m->ticks + l->skew > l->last_ticks ? m->ticks + l->skew : l->last_ticks;
-	*b = (struct tide_block){
+	struct tide_block head = {
 		.magic = TIDE_MAGIC_BLOCK,
 		.file_uid = m->super.file_uid,
 		.lane = index,
-		.header_len = sizeof *b,
+		.header_len = sizeof head,
 		.block_seq = l->block ? b->block_seq + 1 : 0,
 		.events_before = l->events_before,
 		.mono_ns = mklog_ns(ticks),
@@ -306,7 +321,8 @@ static inline void mklog_open_block(struct mklog *m, uint32_t index)
 		.encoding = TIDE_ENCODING_ITEMS,
 		.state = TIDE_BLOCK_OPEN,
 	};
-	b->checksum = (uint32_t)tide_checksum(b, TIDE_BLOCK_CHECKED, m->super.file_uid);
+	head.checksum = (uint32_t)tide_checksum(&head, TIDE_BLOCK_CHECKED, m->super.file_uid);
+	mklog_put_header((uint8_t *)b, &head, sizeof head);
 	l->block = b;
 	l->at = (uint8_t *)(b + 1);
 	l->end = (uint8_t *)b + m->g.block_len;
@@ -451,7 +467,7 @@ static inline void mklog_emit(struct mklog *m, uint32_t index, struct mklog_even
 	e.ns = mklog_ns(l->run_ticks);
 	l->at = out;
 	l->block->events = ++l->events;
-	l->block->committed = (uint32_t)(out - (uint8_t *)(l->block + 1));
+	__atomic_store_n(&l->block->committed, (uint32_t)(out - (uint8_t *)(l->block + 1)), __ATOMIC_RELEASE);
 	m->event = mklog_grow(m->event, m->events, &m->events_cap, sizeof *m->event);
 	m->event[m->events++] = e;
 }
@@ -583,16 +599,21 @@ static inline void mklog_write_super(struct mklog *m)
 		.ticks = m->ticks, .stack_limit = 64, .python_mode = m->o.python ? TIDE_PYTHON_OBJECTS : TIDE_PYTHON_OFF,
 		.page_size = TIDE_PAGE,
 	};
+	if (m->o.pid) {
+		s->pid = m->o.pid;
+		s->process_start = m->o.process_start;
+		memcpy(s->boot_id, m->o.boot_id, sizeof s->boot_id);
+	}
 	if (m->o.child) {
 		s->parent_uid = 0x1234;
 		s->parent_pid = 4241;
 	}
 	s->checksum = tide_checksum(s, TIDE_SUPERBLOCK_LEN, 0);
-	memcpy(m->file, s, sizeof *s);
-	memcpy(m->file + m->g.file_size - TIDE_PAGE, s, sizeof *s);
 	struct tide_control *c = (struct tide_control *)(m->file + m->g.control_off);
 	c->magic = TIDE_MAGIC_CONTROL;
 	c->file_uid = s->file_uid;
+	memcpy(m->file + m->g.file_size - TIDE_PAGE, s, sizeof *s);
+	mklog_put_header(m->file, s, sizeof *s); /* last: with it the log is there */
 }
 
 /* How a killed process leaves its lanes: sealing with and without the frame, a block being begun, an event in flight. */
@@ -628,7 +649,7 @@ static inline struct mklog *mklog_make(const struct mklog_options *o)
 	m->g = tide_geometry_of(o->size);
 	m->ticks = MKLOG_TICKS0;
 	m->next_addr = 0x555500000000;
-	m->file = calloc(1, o->size);
+	m->file = o->into ? o->into : calloc(1, o->size);
 	if (!m->file)
 		abort();
 	mklog_write_super(m);
@@ -656,7 +677,8 @@ static inline void mklog_free(struct mklog *m)
 	free(m->stored);
 	free(m->event);
 	free(m->word);
-	free(m->file);
+	if (!m->o.into)
+		free(m->file);
 	free(m);
 }
 
