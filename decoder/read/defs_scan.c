@@ -91,6 +91,8 @@ static bool scan_region(struct scan *scan, struct tide_defs *defs)
 	uint64_t at = g->defs_off, end = g->defs_off + g->defs_len;
 	uint64_t used = g->defs_off + (scan->source->used < g->defs_len ? scan->source->used : 0);
 	struct hole hole = {0};
+	if (used > g->defs_off && !scan->source->running)
+		end = used; /* nothing was ever written behind it */
 	if (end > scan->source->file->size)
 		end = scan->source->file->size;
 	while (at < end && !scan->nomem) {

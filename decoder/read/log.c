@@ -86,8 +86,9 @@ static void check_control(struct tide_log *log)
 
 static bool read_definitions(struct tide_log *log)
 {
+	bool agree = log->control.apart[TIDE_CTL_DEFS_USED] == 0;
 	struct tide_defs_source source = {&log->file, &log->process.geometry, log->process.super.file_uid,
-					  log->control.word[TIDE_CTL_DEFS_USED], log->running};
+					  agree ? log->control.word[TIDE_CTL_DEFS_USED] : 0, log->running};
 	return tide_defs_read(&source, &log->damages, &log->defs);
 }
 

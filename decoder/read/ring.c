@@ -119,10 +119,8 @@ static void scan_segment(struct scan *scan, uint32_t index, uint64_t begun)
 	const struct tide_geometry *g = scan->geometry;
 	uint64_t offset = g->ring_off + (uint64_t)index * g->segment_len;
 	struct tide_segment s;
-	const uint8_t *bytes = tide_window_get(&scan->window, offset, sizeof s, &scan->nomem);
-	if (!bytes) /* past the end of a file that was cut short: reported as such */
-		return;
-	memcpy(&s, bytes, sizeof s);
+	if (tide_file_read(scan->file, offset, &s, sizeof s) != sizeof s)
+		return; /* past the end of a file that was cut short: reported as such */
 	switch (segment_state(&s, scan->file_uid, index)) {
 	case SEGMENT_GOOD:
 		scan->first_seq = s.frame_seq < scan->first_seq ? s.frame_seq : scan->first_seq;
