@@ -4,20 +4,6 @@
 
 #define SAMPLES 256u
 
-static enum tide_status run_parent(struct tide_replay *r, struct tide_log *parent, const struct tide_lineage *lineage)
-{
-	struct tide_event e;
-	enum tide_status status = tide_log_limit(parent, lineage->events, lineage->lanes);
-	int more = 1;
-	r->inherited = true;
-	while (!status && (more = tide_log_next(parent, &e)) == 1)
-		status = tide_replay_event(r, &e);
-	r->inherited = false;
-	r->unmatched_frees = 0; /* the parent's own */
-	r->doubled = 0;
-	return more < 0 ? (enum tide_status)more : status;
-}
-
 static bool is_cut(const struct tide_log *log, uint32_t node)
 {
 	uint32_t outermost = 0;
@@ -41,13 +27,12 @@ static void add_sample(struct tide_analysis *a, const struct tide_event *e, uint
 }
 
 /* The whole log: totals, the peak, and where the answer moment is. */
-static enum tide_status first_pass(struct tide_analysis *a, struct tide_log *log, struct tide_log *parent)
+static enum tide_status first_pass(struct tide_analysis *a, struct tide_log *log)
 {
 	struct tide_replay r = {0};
 	struct tide_event e;
 	uint64_t every = 64;
-	const struct tide_lineage *lineage = tide_log_lineage(log);
-	enum tide_status status = parent ? run_parent(&r, parent, lineage) : TIDE_OK;
+	enum tide_status status = TIDE_OK;
 	int more = 1;
 	while (!status && (more = tide_log_next(log, &e)) == 1) {
 		if (e.kind == TIDE_KIND_MARK && e.value == TIDE_MARK_PYTHON_FINALIZING && a->answer_index == UINT64_MAX) {
@@ -79,13 +64,12 @@ static void note_peak(struct tide_replay *r)
 }
 
 /* To the answer moment: what is live, and what was live at the peak, by site. The peak may come after the moment. */
-static enum tide_status second_pass(struct tide_analysis *a, struct tide_log *log, struct tide_log *parent)
+static enum tide_status second_pass(struct tide_analysis *a, struct tide_log *log)
 {
 	struct tide_replay *r = &a->state;
 	struct tide_event e;
 	uint64_t peak = r->peak_index;
-	const struct tide_lineage *lineage = tide_log_lineage(log);
-	enum tide_status status = parent ? run_parent(r, parent, lineage) : TIDE_OK;
+	enum tide_status status = TIDE_OK;
 	int more = 1;
 	tide_log_rewind(log);
 	while (!status && (more = tide_log_next(log, &e)) == 1 && e.index < a->answer_index) {
@@ -105,16 +89,16 @@ static uint64_t uncertain(const struct tide_analysis *a, const struct tide_log *
 	return gaps ? a->state.live_bytes : a->state.in_flight_bytes;
 }
 
-enum tide_status tide_analyze(struct tide_log *log, struct tide_log *parent, struct tide_analysis **ret)
+enum tide_status tide_analyze(struct tide_log *log, struct tide_analysis **ret)
 {
 	struct tide_analysis *a = calloc(1, sizeof *a);
 	if (!a)
 		return TIDE_ERR_NOMEM;
 	a->answer_index = UINT64_MAX;
 	a->sample = calloc(SAMPLES, sizeof *a->sample);
-	enum tide_status status = a->sample ? first_pass(a, log, parent) : TIDE_ERR_NOMEM;
+	enum tide_status status = a->sample ? first_pass(a, log) : TIDE_ERR_NOMEM;
 	if (!status)
-		status = second_pass(a, log, parent);
+		status = second_pass(a, log);
 	if (!status && a->answer_index == UINT64_MAX)
 		a->answer_ns = tide_log_losses(log)->last_ns;
 	if (!status)
@@ -143,7 +127,7 @@ uint64_t tide_site_measure(const struct tide_site *s, enum tide_order order)
 {
 	switch (order) {
 	case TIDE_BY_LIVE:
-		return s->live_bytes - s->inherited_bytes;
+		return s->live_bytes;
 	case TIDE_BY_ALLOCATED:
 		return s->alloc_bytes;
 	case TIDE_BY_COUNT:

@@ -66,8 +66,8 @@ struct tide_analysis {
 	uint32_t samples;
 };
 
-/* Reads the whole log (and `parent`, if not NULL, up to the fork). On failure *ret is untouched. */
-enum tide_status tide_analyze(struct tide_log *, struct tide_log *parent, struct tide_analysis **ret);
+/* Reads the whole log, twice. On failure *ret is untouched. */
+enum tide_status tide_analyze(struct tide_log *, struct tide_analysis **ret);
 void tide_analysis_free(struct tide_analysis *); /* NULL is fine */
 
 /* Sites by a measure, biggest first: an array of `sites` indices, owned by the caller (free). NULL: no memory. */

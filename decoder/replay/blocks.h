@@ -17,8 +17,7 @@ struct tide_block_live {
 	uint32_t flags; /* enum tide_block_flag */
 };
 enum tide_block_flag {
-	TIDE_BLOCK_PYTHON = 1,   /* inside a pymalloc pool */
-	TIDE_BLOCK_INHERITED = 2 /* from before the fork that made the process */
+	TIDE_BLOCK_PYTHON = 1 /* inside a pymalloc pool */
 };
 
 struct tide_blocks {

@@ -81,10 +81,6 @@ static void add(struct tide_replay *r, const struct tide_block_live *b)
 	struct tide_site *s = &r->site[b->site];
 	s->live_bytes += b->size;
 	s->live_blocks++;
-	if (b->flags & TIDE_BLOCK_INHERITED) {
-		s->inherited_bytes += b->size;
-		s->inherited_blocks++;
-	}
 	r->live_bytes += b->size;
 	r->live_blocks++;
 }
@@ -95,10 +91,6 @@ static void subtract(struct tide_replay *r, const struct tide_block_live *b)
 	s->frees++;
 	s->live_bytes -= b->size;
 	s->live_blocks--;
-	if (b->flags & TIDE_BLOCK_INHERITED) {
-		s->inherited_bytes -= b->size;
-		s->inherited_blocks--;
-	}
 	r->live_bytes -= b->size;
 	r->live_blocks--;
 }
@@ -126,16 +118,14 @@ static enum tide_status on_alloc(struct tide_replay *r, const struct tide_event 
 		.size = e->size,
 		.time_ns = e->time_ns,
 		.site = (uint32_t)(s - r->site),
-		.flags = (python ? TIDE_BLOCK_PYTHON : 0) | (r->inherited ? TIDE_BLOCK_INHERITED : 0),
+		.flags = python ? TIDE_BLOCK_PYTHON : 0,
 	};
-	if (!r->inherited) {
-		s->allocs++;
-		s->alloc_bytes += e->size;
-		r->allocs++;
-		r->alloc_bytes += e->size;
-	}
+	s->allocs++;
+	s->alloc_bytes += e->size;
+	r->allocs++;
+	r->alloc_bytes += e->size;
 	enum tide_status status = put(r, &b);
-	if (!r->inherited && r->live_bytes > r->peak_bytes) {
+	if (r->live_bytes > r->peak_bytes) {
 		r->peak_bytes = r->live_bytes;
 		r->peak_ns = e->time_ns;
 		r->peak_index = e->index;
@@ -145,8 +135,7 @@ static enum tide_status on_alloc(struct tide_replay *r, const struct tide_event 
 
 static bool on_free(struct tide_replay *r, const struct tide_event *e, struct tide_block_live *ret)
 {
-	if (!r->inherited)
-		r->frees++;
+	r->frees++;
 	if (!tide_blocks_take(&r->blocks, e->addr, ret)) {
 		r->unmatched_frees++;
 		return false;

@@ -12,7 +12,6 @@ struct tide_site {
 	uint32_t native, python; /* nodes of the log's frame tree */
 	uint64_t allocs, frees, alloc_bytes;
 	uint64_t live_bytes, live_blocks;
-	uint64_t inherited_bytes, inherited_blocks; /* of the live ones: from before the fork */
 	uint64_t peak_bytes;                        /* live when the process' live bytes were highest */
 	uint64_t first_ns, last_ns;                 /* of its live blocks, once tide_replay_ages was called */
 };
@@ -27,7 +26,6 @@ struct tide_replay {
 	struct tide_site_slot *slots; /* hash of (native, python) */
 	uint32_t slot_count;
 	struct tide_pending *pending; /* reallocs begun and not completed, by thread */
-	bool inherited;               /* events now are the parent's */
 	uint64_t allocs, frees, alloc_bytes, live_bytes, live_blocks;
 	uint64_t unmatched_frees; /* of blocks that this log does not know */
 	uint64_t doubled;         /* allocations at an address that was live: a free was missed */
