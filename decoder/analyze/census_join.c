@@ -325,20 +325,25 @@ static enum tide_status join(struct join *j, const struct tide_census_blob *blob
 
 enum tide_status tide_analyze_census(struct tide_analysis *a, struct tide_log *log)
 {
-	struct tide_census_blob blob, best = {0};
+	struct tide_census_blob blob;
+	struct tide_census census;
 	enum tide_status status = TIDE_OK;
 	uint32_t count = tide_log_census_count(log), chosen = UINT32_MAX;
+	bool finalized = a->answer_index != UINT64_MAX;
 	for (uint32_t i = 0; i < count; i++) {
-		if (tide_log_census(log, i, &blob) || !blob.complete)
+		if (tide_log_census(log, i, &blob) || !blob.complete || !tide_census_init(&census, blob.bytes, blob.len))
 			continue;
-		/* the census that goes with a moment is taken just before its mark */
-		if (chosen == UINT32_MAX || blob.time_ns <= a->answer_ns)
-			chosen = i;
+		/* the mark that ends the state has a census of its own, taken with it */
+		if (finalized && census.reason == TIDE_WHY_EXIT)
+			break;
+		chosen = i;
+		if (finalized && census.reason == TIDE_WHY_FINALIZING)
+			break;
 	}
-	if (chosen == UINT32_MAX || tide_log_census(log, chosen, &best))
+	if (chosen == UINT32_MAX || tide_log_census(log, chosen, &blob))
 		return TIDE_OK;
 	struct join j = {.a = a};
-	status = sort_blocks(&j) ? join(&j, &best) : TIDE_ERR_NOMEM;
+	status = sort_blocks(&j) ? join(&j, &blob) : TIDE_ERR_NOMEM;
 	free(j.block);
 	free(j.pymalloc);
 	if (status == TIDE_ERR_BAD) { /* a damaged census tells nothing, and spoils nothing */
