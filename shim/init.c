@@ -38,10 +38,21 @@ static void off(void)
 	tide_alive.on = 0;
 }
 
+/* Two parts of a payload: the length of a byte string, in `room`, and its bytes where they are. */
+struct text {
+	uint8_t room[TIDE_VARINT_MAX];
+};
+static void put_text(struct tide_part parts[2], struct text *t, const void *bytes, size_t len)
+{
+	parts[0] = (struct tide_part){t->room, (size_t)(tide_put_varint(t->room, len) - t->room)};
+	parts[1] = (struct tide_part){bytes, len};
+}
+
 static void define_process(void)
 {
 	static struct utsname system; /* 390 bytes: not on a guest's stack */
-	uint8_t buf[1600];
+	struct tide_part parts[8];
+	struct text texts[4];
 	char comm[32];
 	long n = tide_sys_slurp("/proc/self/comm", comm, sizeof comm);
 	if (n > 0 && comm[n - 1] == '\n')
@@ -49,38 +60,39 @@ static void define_process(void)
 	if (n < 0)
 		comm[0] = '\0';
 	tide_syscall(SYS_uname, (long)&system, 0, 0, 0, 0, 0);
-	struct tide_out out = tide_out_of(buf, sizeof buf);
 	const struct tide_unwind_module *exe = tide_module_main();
-	tide_out_bytes(&out, tide_config.exe, strlen(tide_config.exe));
-	tide_out_bytes(&out, comm, strlen(comm));
-	tide_out_bytes(&out, system.release, strlen(system.release));
-	tide_out_bytes(&out, exe ? exe->build_id : NULL, exe ? exe->build_id_len : 0);
-	tide_define(TIDE_DEF_PROCESS, &(struct tide_part){buf, tide_out_len(&out)}, 1);
+	put_text(parts, &texts[0], tide_config.exe, strlen(tide_config.exe));
+	put_text(parts + 2, &texts[1], comm, strlen(comm));
+	put_text(parts + 4, &texts[2], system.release, strlen(system.release));
+	put_text(parts + 6, &texts[3], exe ? exe->build_id : NULL, exe ? exe->build_id_len : 0);
+	tide_define(TIDE_DEF_PROCESS, parts, 8);
 }
 
 static void define_allocator(void)
 {
-	uint8_t buf[1200];
+	struct tide_part parts[4];
+	struct text texts[2];
 	char name[64];
 	const char *provider = tide_real_provider(name, sizeof name);
-	struct tide_out out = tide_out_of(buf, sizeof buf);
-	tide_out_bytes(&out, provider, strlen(provider));
-	tide_out_bytes(&out, tide_real_path(), strlen(tide_real_path()));
-	tide_define(TIDE_DEF_ALLOCATOR, &(struct tide_part){buf, tide_out_len(&out)}, 1);
+	put_text(parts, &texts[0], provider, strlen(provider));
+	put_text(parts + 2, &texts[1], tide_real_path(), strlen(tide_real_path()));
+	tide_define(TIDE_DEF_ALLOCATOR, parts, 4);
 }
 
 static void on_load(const struct tide_unwind_module *m)
 {
-	uint8_t buf[1200];
-	struct tide_out out = tide_out_of(buf, sizeof buf);
-	size_t path_len = strlen(m->path);
+	uint8_t numbers[4 * TIDE_VARINT_MAX];
+	struct tide_out out = tide_out_of(numbers, sizeof numbers);
+	struct tide_part parts[5];
+	struct text texts[2];
 	tide_out_varint(&out, m->base);
 	tide_out_varint(&out, m->start);
 	tide_out_varint(&out, m->end);
 	tide_out_varint(&out, tide_clock_ns(CLOCK_MONOTONIC));
-	tide_out_bytes(&out, m->build_id, m->build_id_len);
-	tide_out_bytes(&out, m->path, path_len < 1024 ? path_len : 1024);
-	tide_define(TIDE_DEF_MODULE, &(struct tide_part){buf, tide_out_len(&out)}, 1);
+	parts[0] = (struct tide_part){numbers, tide_out_len(&out)};
+	put_text(parts + 1, &texts[0], m->build_id, m->build_id_len);
+	put_text(parts + 3, &texts[1], m->path, strlen(m->path));
+	tide_define(TIDE_DEF_MODULE, parts, 5);
 	tide_python_module(m, tide_config.python);
 }
 

@@ -217,8 +217,8 @@ static const char *errno_text(int number)
 
 static void tell(int number)
 {
-	char text[1100];
-	size_t len = tide_append(text, sizeof text, 0, tide_logfile.dir);
+	char text[300];
+	size_t len = tide_append(text, sizeof text - 40, 0, tide_logfile.dir);
 	tide_append(text, sizeof text, len, errno_text(number));
 	tide_say("cannot create a log, not tracing: ", text);
 }

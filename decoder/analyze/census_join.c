@@ -246,11 +246,10 @@ static int by_site(const void *a, const void *b)
 static int best_first(const void *a, const void *b)
 {
 	const struct tide_pin *x = a, *y = b;
-	if (x->releases_bytes != y->releases_bytes)
-		return x->releases_bytes < y->releases_bytes ? 1 : -1;
-	double p = (double)x->pins_bytes / (double)x->blocks, q = (double)y->pins_bytes / (double)y->blocks;
-	if (p != q)
-		return p < q ? 1 : -1;
+	if (x->pins_bytes != y->pins_bytes)
+		return x->pins_bytes < y->pins_bytes ? 1 : -1;
+	if (x->blocks != y->blocks)
+		return x->blocks < y->blocks ? -1 : 1;
 	return x->site < y->site ? -1 : x->site > y->site;
 }
 

@@ -38,6 +38,10 @@ static json_t *retention(const struct tide_loaded *l, uint64_t stranded, uint64_
 	snprintf(trigger, sizeof trigger, "%llu blocks made at %s hold %.1f MiB in %llu arenas", (unsigned long long)p->blocks,
 		 json_string_value(place), (double)p->pins_bytes / MIB, (unsigned long long)p->arenas);
 	v = make("retention", stranded, state, trigger, "pymalloc gives an arena back only when its last pool is empty");
+	if (!p->releases_bytes) {
+		json_decref(place);
+		return v;
+	}
 	snprintf(evidence, sizeof evidence, "arenas in which no other recorded block lives: %.1f MiB resident",
 		 (double)p->releases_bytes / MIB);
 	json_array_append_new(json_object_get(v, "advice"),

@@ -43,7 +43,8 @@ static void bytes(FILE *out, long long value, int width)
 		unit++;
 	}
 	fprintf(out, unit ? "%*.1f %s" : "%*.0f %s", width, scaled, units[unit]);
-	fprintf(out, "%*s", 3 - (int)strlen(units[unit]), "");
+	if (width)
+		fprintf(out, "%*s", 3 - (int)strlen(units[unit]), "");
 }
 
 static void labelled(FILE *out, const char *label, const char *text)
@@ -97,7 +98,7 @@ static void verdict(FILE *out, const json_t *v)
 		tide_text_safe(out, text_of(advice, "action"));
 		fprintf(out, ": releases ");
 		bytes(out, number_of(advice, "releases_bytes"), 0);
-		fprintf(out, "(");
+		fprintf(out, " (");
 		tide_text_safe(out, text_of(advice, "evidence"));
 		fprintf(out, ")\n");
 	}
@@ -142,7 +143,7 @@ static void pins(FILE *out, const json_t *rows, size_t most, bool whole)
 		tide_text_safe(out, text_of(row, "place"));
 		fprintf(out, " hold ");
 		bytes(out, number_of(row, "pins_bytes"), 0);
-		fprintf(out, "in %lld arenas; alone: ", number_of(row, "arenas"));
+		fprintf(out, " in %lld arenas; of these, held by nothing else: ", number_of(row, "arenas"));
 		bytes(out, number_of(row, "releases_bytes"), 0);
 		fputc('\n', out);
 		if (whole)
@@ -197,7 +198,7 @@ static void peak(FILE *out, const json_t *report)
 	const json_t *p = json_object_get(report, "peak"), *t = json_object_get(report, "totals");
 	fprintf(out, "PEAK  live ");
 	bytes(out, number_of(p, "live_bytes"), 0);
-	fprintf(out, " now ");
+	fprintf(out, ", now ");
 	bytes(out, number_of(t, "live_bytes"), 0);
 	fprintf(out, " in %lld blocks; %lld allocations, %lld frees\n", number_of(t, "live_blocks"), number_of(t, "allocs"),
 		number_of(t, "frees"));

@@ -12,8 +12,8 @@
 #include "record.h"
 #include "sys.h"
 
-#define ARENAS_MOST 65536u
-#define SLOTS (4 * ARENAS_MOST) /* open addressing; an arena of at least 256 KiB has its own slot */
+#define ARENAS_MOST 16384u
+#define SLOTS (4 * ARENAS_MOST) /* open addressing by address, so that neighbours share cache lines and pages */
 #define UNIT_SHIFT 18
 
 struct arena {
@@ -31,7 +31,7 @@ static bool objects_hooked;
 
 static uint32_t home(uintptr_t address)
 {
-	return (uint32_t)(((address >> UNIT_SHIFT) * UINT64_C(0x9e3779b97f4a7c15)) >> 40) & (SLOTS - 1);
+	return (uint32_t)(address >> UNIT_SHIFT) & (SLOTS - 1);
 }
 
 static struct arena *find(uintptr_t base)

@@ -1,0 +1,29 @@
+"""A web application with a very common shape: much is built and dropped for a request, a little is kept."""
+from flask import Flask
+
+app = Flask(__name__)
+sessions = {}
+
+
+class Session:
+    def __init__(self, number):
+        self.number = number
+
+
+class Row:
+    def __init__(self, number):
+        self.number = number
+
+
+def build_page(number):
+    rows = []
+    for i in range(100000):
+        rows.append(Row(i))
+        if i % 25000 == 0:
+            sessions[number, i] = Session(number)  # the few that are kept
+    return len(rows)
+
+
+@app.route("/page/<int:number>")
+def page(number):
+    return f"{build_page(number)} rows\n"
