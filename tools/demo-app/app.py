@@ -17,9 +17,9 @@ class Row:
 
 def build_page(number):
     rows = []
-    for i in range(100000):
+    for i in range(400000):
         rows.append(Row(i))
-        if i % 25000 == 0:
+        if i % 20000 == 0:
             sessions[number, i] = Session(number)  # the few that are kept
     return len(rows)
 
