@@ -3,8 +3,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "init.h"
 #include "format/wire.h"
+#include "init.h"
 #include "lock.h"
 #include "logfile.h"
 #include "python/python.h"
@@ -110,12 +110,13 @@ static void take(enum tide_census_reason reason, uint64_t now)
 void tide_census(enum tide_census_reason reason)
 {
 	bool always = reason == TIDE_CENSUS_EXIT || reason == TIDE_CENSUS_FINALIZING || reason == TIDE_CENSUS_FORK;
-	if (tide_config.census_ns == UINT64_MAX || !tide_logfile.base || tide_logfile.is_private || tide_sys_forbidden())
+	if (tide_config.census_ns == UINT64_MAX || !tide_logfile.base || tide_logfile.is_private ||
+	    tide_sys_forbidden())
 		return;
 	uint64_t now = tide_clock_ns(CLOCK_MONOTONIC), none = 0;
 	/* the first one by interval comes an interval after the start, so that short programs pay for the last one only */
-	atomic_compare_exchange_strong_explicit(&census.next_ns, &none, now + tide_config.census_ns, memory_order_relaxed,
-						memory_order_relaxed);
+	atomic_compare_exchange_strong_explicit(&census.next_ns, &none, now + tide_config.census_ns,
+						memory_order_relaxed, memory_order_relaxed);
 	if (!always && now < atomic_load_explicit(&census.next_ns, memory_order_relaxed))
 		return;
 	if (!tide_trylock(&census.lock))

@@ -18,7 +18,8 @@ static uint8_t *reserve(size_t len)
 	do {
 		if (len > g->defs_len - at)
 			return NULL;
-	} while (!atomic_compare_exchange_weak_explicit(used, &at, at + len, memory_order_relaxed, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(used, &at, at + len, memory_order_relaxed,
+							memory_order_relaxed));
 	atomic_fetch_add_explicit((_Atomic uint64_t *)&control->word[TIDE_CTL_DEFS_USED][1], len, memory_order_relaxed);
 	return tide_logfile_at(g->defs_off + at);
 }
@@ -49,6 +50,7 @@ bool tide_define(enum tide_def_kind kind, const struct tide_part *parts, unsigne
 	}
 	/* the checksum is what makes the record valid, so it is stored last */
 	uint64_t sum = tide_checksum(at, len, tide_logfile.file_uid);
-	atomic_store_explicit((_Atomic uint64_t *)(at + offsetof(struct tide_def, checksum)), sum, memory_order_release);
+	atomic_store_explicit((_Atomic uint64_t *)(at + offsetof(struct tide_def, checksum)), sum,
+			      memory_order_release);
 	return true;
 }

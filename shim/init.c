@@ -156,7 +156,8 @@ static bool adopt(void)
 {
 	uint32_t lanes = tide_logfile.geometry.lanes;
 	size_t events_len = lanes * sizeof(uint64_t), text_len = (lanes + 1) * (size_t)TIDE_VARINT_MAX;
-	uint8_t *scratch = tide_sys_mmap(events_len + text_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *scratch =
+		tide_sys_mmap(events_len + text_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (!scratch)
 		return false;
 	bool left = tide_logfile_leave_parent(&tide_config);
@@ -183,7 +184,8 @@ bool tide_wake(void)
 	unsigned was = AWAKE;
 	if (atomic_load_explicit(&state, memory_order_relaxed) == ASLEEP)
 		atomic_fetch_add_explicit(&early, 1, memory_order_relaxed);
-	if (!atomic_compare_exchange_strong_explicit(&state, &was, ADOPTING, memory_order_acquire, memory_order_relaxed))
+	if (!atomic_compare_exchange_strong_explicit(&state, &was, ADOPTING, memory_order_acquire,
+						     memory_order_relaxed))
 		return false;
 	if (tide_alive.on == 1) { /* another thread has just been here */
 		atomic_store_explicit(&state, AWAKE, memory_order_release);

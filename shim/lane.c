@@ -24,7 +24,7 @@ static __thread struct {
 static struct {
 	struct tide_lane *all;
 	uint32_t count, shared;
-	atomic_uint next; /* where to look for a free lane first */
+	atomic_uint next;         /* where to look for a free lane first */
 	atomic_uint private_used; /* a forked child without a file writes to one lane only */
 	pthread_key_t key;
 	bool has_key;
@@ -124,7 +124,8 @@ static struct tide_lane *find_lane(void)
 	if (!lane)
 		return take_shared(true);
 	if (lanes.has_key)
-		pthread_setspecific(lanes.key, lane); /* may allocate beyond key 31: busy is set, a shared lane takes it */
+		pthread_setspecific(lanes.key,
+				    lane); /* may allocate beyond key 31: busy is set, a shared lane takes it */
 	return lane;
 }
 
@@ -228,7 +229,8 @@ static bool seal(struct tide_lane *lane)
 static bool grow(struct tide_lane *lane)
 {
 	if (tide_logfile.is_private) {
-		bool first = !lane->block && atomic_exchange_explicit(&lanes.private_used, 1, memory_order_relaxed) == 0;
+		bool first =
+			!lane->block && atomic_exchange_explicit(&lanes.private_used, 1, memory_order_relaxed) == 0;
 		if (!first && !tide_adopt_file())
 			return false;
 		if (lane->block) {

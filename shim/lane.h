@@ -26,8 +26,8 @@ struct tide_lane {
 	bool due;            /* when the event in hand is done, something slower is to be done */
 	uint32_t events;     /* in this block */
 	uint64_t events_before;
-	struct tide_lock lock; /* held: taken, for one event (shared) or a thread's life */
-	bool nested;           /* taken by a signal handler that interrupted a recording: never waits */
+	struct tide_lock lock;               /* held: taken, for one event (shared) or a thread's life */
+	bool nested;                         /* taken by a signal handler that interrupted a recording: never waits */
 	uint64_t native[TIDE_STACK_MAX + 2]; /* scratch of the event in hand: hooks may run on 16 KiB stacks */
 	uint64_t python[TIDE_STACK_MAX + 2];
 	struct tide_encoder encoder;

@@ -20,7 +20,8 @@ struct tide_logfile tide_logfile;
 static uint64_t random_word(void)
 {
 	uint64_t word = 0;
-	if (tide_sys_random(&word, sizeof word) != 0 || word == 0) { /* early boot, old kernel: unlike is enough, secret is not needed */
+	if (tide_sys_random(&word, sizeof word) != 0 ||
+	    word == 0) { /* early boot, old kernel: unlike is enough, secret is not needed */
 		uint64_t seed[3] = {tide_ticks(), tide_clock_ns(CLOCK_REALTIME), (uint64_t)tide_sys_getpid()};
 		word = tide_checksum(seed, sizeof seed, seed[0]) | 1;
 	}

@@ -25,7 +25,10 @@ static const struct wanted {
 	size_t offset;
 	void *fallback;
 } wanted[] = {
-#define WANTED(member, text, instead) {text, offsetof(struct tide_real, member), (void *)(instead)}
+#define WANTED(member, text, instead)                                       \
+	{                                                                   \
+		text, offsetof(struct tide_real, member), (void *)(instead) \
+	}
 	WANTED(free, "free", __libc_free),
 	WANTED(calloc, "calloc", __libc_calloc),
 	WANTED(realloc, "realloc", __libc_realloc),

@@ -17,7 +17,7 @@ static _Atomic uint64_t owned[TIDE_WORDS];
 
 /* Looked at every TICK_EVERY events: has the interpreter begun to finalize, is a census due. */
 static atomic_bool finalizing_seen;
-static _Atomic uint64_t census_at; /* ticks */
+static _Atomic uint64_t census_at;      /* ticks */
 #define CENSUS_TICKS UINT64_C(20000000) /* ask the clock again after some 5 to 10 ms */
 
 void tide_record_fork_child(void)

@@ -71,7 +71,8 @@ static void put_residency(struct reader *r, struct tide_out *out, const struct r
 		return;
 	}
 	size_t len = pages * sizeof(uint64_t);
-	if (tide_sys_pread(r->pagemap, r->scratch->pages, len, piece->start / TIDE_PAGE * sizeof(uint64_t)) == (long)len)
+	if (tide_sys_pread(r->pagemap, r->scratch->pages, len, piece->start / TIDE_PAGE * sizeof(uint64_t)) ==
+	    (long)len)
 		put_runs(out, r->scratch->pages, pages);
 }
 

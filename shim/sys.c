@@ -147,8 +147,8 @@ bool tide_sys_own_until(uint64_t at, uint64_t end, uint64_t *ret)
 {
 	uint64_t until = end, page = 4096;
 	unsigned count = atomic_load_explicit(&own_count, memory_order_relaxed);
-	bool ours = narrow(at, ((uintptr_t)__bss_start + page - 1) / page * page, ((uintptr_t)_end + page - 1) / page * page,
-			   &until);
+	bool ours = narrow(at, ((uintptr_t)__bss_start + page - 1) / page * page,
+			   ((uintptr_t)_end + page - 1) / page * page, &until);
 	for (unsigned i = 0; i < count && i < OWN_MOST && !ours; i++)
 		ours = narrow(at, own[i].start, atomic_load_explicit(&own[i].end, memory_order_acquire), &until);
 	*ret = until;

@@ -136,7 +136,9 @@ static void flip_bits(struct bend *b, uint64_t times, struct counts *counts)
 		size_t room = i % 2 ? b->len : (size_t)b->geometry.defs_off + 4096;
 		size_t bit = (size_t)(draw(b) % (room * 8));
 		if (i % 4 == 2)
-			bit = (size_t)(b->geometry.ring_off + draw(b) % b->geometry.ring_len / 64 * 64 + draw(b) % 128) * 8;
+			bit = (size_t)(b->geometry.ring_off + draw(b) % b->geometry.ring_len / 64 * 64 +
+				       draw(b) % 128) *
+			      8;
 		if (bit / 8 >= b->len)
 			continue;
 		b->bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -201,7 +203,8 @@ int main(int argc, char **argv)
 	bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
 	if (help || argc < 2 || argc > 4) {
 		fprintf(help ? stdout : stderr, "usage: bend LOG [TIMES [SEED]]\n"
-						"Flips bits, cuts, and replaces pages of a copy of LOG, TIMES times (default 2000), and reads it.\n"
+						"Flips bits, cuts, and replaces pages of a copy of LOG, TIMES times "
+						"(default 2000), and reads it.\n"
 						"Exit 1 when an answer changed and no damage was told of.\n");
 		return help ? 0 : 2;
 	}

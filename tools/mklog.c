@@ -6,7 +6,8 @@
 static int usage(FILE *to)
 {
 	fprintf(to, "usage: mklog FILE SEED [EVENTS]\n"
-		    "Writes a random valid log and prints its events: lane, thread, kind, address, size, two values, stacks.\n"
+		    "Writes a random valid log and prints its events: lane, thread, kind, address, size, two values, "
+		    "stacks.\n"
 		    "EVENTS changes how many there are; the seed decides everything else.\n");
 	return to == stdout ? 0 : 2;
 }

@@ -19,16 +19,17 @@
 
 struct mklog_options {
 	uint64_t seed;
-	uint64_t size;   /* of the file */
+	uint64_t size; /* of the file */
 	uint64_t events;
-	uint32_t lanes;  /* used, 1..8 */
-	uint32_t skew;   /* ticks that counters of two lanes may disagree by */
-	uint32_t depth;  /* deepest stack */
+	uint32_t lanes; /* used, 1..8 */
+	uint32_t skew;  /* ticks that counters of two lanes may disagree by */
+	uint32_t depth; /* deepest stack */
 	bool python;
-	bool child;      /* a forked child: parent and LINEAGE */
-	bool end;        /* END; else killed */
-	bool untidy;     /* killed while blocks were being sealed or begun */
-	uint8_t *into;   /* where the file is built: `size` zeros of the caller's, such as a shared mapping; NULL: own memory */
+	bool child;  /* a forked child: parent and LINEAGE */
+	bool end;    /* END; else killed */
+	bool untidy; /* killed while blocks were being sealed or begun */
+	uint8_t *
+		into; /* where the file is built: `size` zeros of the caller's, such as a shared mapping; NULL: own memory */
 	/* who writes, for logs that are read while they are written; all 0: nobody that lives */
 	int32_t pid;
 	uint64_t process_start;
@@ -41,7 +42,7 @@ struct mklog_event {
 	uint32_t lane, tid;
 	uint64_t number; /* in the lane, from 0 */
 	uint64_t addr, size, value, value2;
-	uint64_t ns; /* of its run's beginning */
+	uint64_t ns;                                     /* of its run's beginning */
 	uint32_t native, native_len, python, python_len; /* in words, innermost first */
 };
 
@@ -136,7 +137,8 @@ static inline void mklog_control(struct mklog *m, enum tide_control_word word, u
 
 static inline void mklog_define(struct mklog *m, enum tide_def_kind kind, const uint8_t *payload, size_t len)
 {
-	struct tide_def head = {TIDE_MAGIC_DEF, (uint32_t)(sizeof head + len), (uint32_t)m->super.file_uid, (uint16_t)kind, 0, 0};
+	struct tide_def head = {
+		TIDE_MAGIC_DEF, (uint32_t)(sizeof head + len), (uint32_t)m->super.file_uid, (uint16_t)kind, 0, 0};
 	size_t room = (head.len + 15u) / 16 * 16;
 	uint8_t *at = m->file + m->g.defs_off + m->defs_used;
 	if (room > m->g.defs_len - m->defs_used) {
@@ -296,8 +298,8 @@ static inline void mklog_put_frame(struct mklog *m, struct tide_frame *f, const 
 	m->used += (uint32_t)((sizeof *f + len + TIDE_FRAME_ALIGN - 1) / TIDE_FRAME_ALIGN * TIDE_FRAME_ALIGN);
 	m->stored = mklog_grow(m->stored, m->stored_count, &m->stored_cap, sizeof *m->stored);
 	bool census = f->kind == TIDE_FRAME_CENSUS;
-	m->stored[m->stored_count++] = (struct mklog_stored){
-		m->segment, census, census ? f->block_seq : f->lane, f->events_before + f->events};
+	m->stored[m->stored_count++] = (struct mklog_stored){m->segment, census, census ? f->block_seq : f->lane,
+							     f->events_before + f->events};
 	mklog_control(m, TIDE_CTL_SEALED_FRAMES, 1);
 }
 
@@ -414,7 +416,8 @@ static inline uint32_t mklog_keep(struct mklog *m, const uint64_t *stack, uint32
 	return (uint32_t)(m->words - len);
 }
 
-static inline uint8_t *mklog_stacks(struct mklog *m, struct mklog_lane *l, unsigned has, uint8_t *tag, struct mklog_event *e)
+static inline uint8_t *mklog_stacks(struct mklog *m, struct mklog_lane *l, unsigned has, uint8_t *tag,
+				    struct mklog_event *e)
 {
 	uint8_t *out = tag + 1;
 	bool both = has & TIDE_F_STACK;
@@ -496,8 +499,9 @@ static inline uint64_t mklog_any_block(struct mklog *m)
 static inline void mklog_rare(struct mklog *m, uint32_t lane)
 {
 	uint64_t base = 0x7f0000000000 + TIDE_PAGE * mklog_below(m, 100000), len = TIDE_PAGE * (1 + mklog_below(m, 64));
-	static const uint8_t kinds[] = {TIDE_KIND_MMAP, TIDE_KIND_MUNMAP, TIDE_KIND_MREMAP, TIDE_KIND_MADVISE, TIDE_KIND_BRK,
-					TIDE_KIND_PYARENA, TIDE_KIND_PYARENA_FREE, TIDE_KIND_FORK, TIDE_KIND_MARK};
+	static const uint8_t kinds[] = {TIDE_KIND_MMAP,         TIDE_KIND_MUNMAP, TIDE_KIND_MREMAP,
+					TIDE_KIND_MADVISE,      TIDE_KIND_BRK,    TIDE_KIND_PYARENA,
+					TIDE_KIND_PYARENA_FREE, TIDE_KIND_FORK,   TIDE_KIND_MARK};
 	struct mklog_event e = {.kind = kinds[mklog_below(m, sizeof kinds)]};
 	unsigned has = tide_kind_fields(e.kind);
 	if (has & TIDE_F_RANGE) {
@@ -515,14 +519,18 @@ static inline void mklog_realloc(struct mklog *m, uint32_t lane)
 {
 	bool py = m->o.python && mklog_below(m, 2);
 	uint64_t old = mklog_any_block(m);
-	mklog_emit(m, lane, (struct mklog_event){.kind = py ? TIDE_KIND_PYREALLOC_FREE : TIDE_KIND_REALLOC_FREE, .addr = old});
+	mklog_emit(m, lane,
+		   (struct mklog_event){.kind = py ? TIDE_KIND_PYREALLOC_FREE : TIDE_KIND_REALLOC_FREE, .addr = old});
 	if (mklog_below(m, 10) == 0) {
 		m->live[m->live_count++] = old;
-		mklog_emit(m, lane, (struct mklog_event){.kind = py ? TIDE_KIND_PYREALLOC_FAILED : TIDE_KIND_REALLOC_FAILED});
+		mklog_emit(m, lane,
+			   (struct mklog_event){.kind = py ? TIDE_KIND_PYREALLOC_FAILED : TIDE_KIND_REALLOC_FAILED});
 		return;
 	}
-	mklog_emit(m, lane, (struct mklog_event){.kind = py ? TIDE_KIND_PYREALLOC_ALLOC : TIDE_KIND_REALLOC_ALLOC,
-						 .addr = mklog_new_block(m), .size = mklog_below(m, 5000)});
+	mklog_emit(m, lane,
+		   (struct mklog_event){.kind = py ? TIDE_KIND_PYREALLOC_ALLOC : TIDE_KIND_REALLOC_ALLOC,
+					.addr = mklog_new_block(m),
+					.size = mklog_below(m, 5000)});
 }
 
 static inline void mklog_census(struct mklog *m)
@@ -553,8 +561,12 @@ static inline void mklog_census(struct mklog *m)
 	size_t part = 64 + mklog_below(m, c->len);
 	for (size_t done = 0; done < c->len; done += part) {
 		size_t len = c->len - done < part ? c->len - done : part;
-		struct tide_frame f = {.kind = TIDE_FRAME_CENSUS, .lane = c->parts++, .block_seq = m->censuses,
-				       .events = done + len == c->len, .mono_ns = c->ns, .ticks = m->ticks};
+		struct tide_frame f = {.kind = TIDE_FRAME_CENSUS,
+				       .lane = c->parts++,
+				       .block_seq = m->censuses,
+				       .events = done + len == c->len,
+				       .mono_ns = c->ns,
+				       .ticks = m->ticks};
 		mklog_put_frame(m, &f, buf + done, len);
 	}
 	m->censuses++;
@@ -572,11 +584,13 @@ static inline void mklog_step(struct mklog *m)
 	else if (m->live_count > 10 && dice < 100)
 		mklog_realloc(m, lane);
 	else if (m->live_count > 10 && (dice < 520 || m->live_count > MKLOG_LIVE - 10))
-		mklog_emit(m, lane, (struct mklog_event){.kind = m->o.python && dice % 2 ? TIDE_KIND_PYFREE : TIDE_KIND_FREE,
-							 .addr = mklog_any_block(m)});
+		mklog_emit(m, lane,
+			   (struct mklog_event){.kind = m->o.python && dice % 2 ? TIDE_KIND_PYFREE : TIDE_KIND_FREE,
+						.addr = mklog_any_block(m)});
 	else {
 		static const uint8_t kinds[] = {TIDE_KIND_ALLOC, TIDE_KIND_CALLOC, TIDE_KIND_ALIGNED, TIDE_KIND_ALLOC};
-		struct mklog_event e = {.kind = kinds[dice % 4], .addr = mklog_new_block(m), .size = mklog_below(m, 9000)};
+		struct mklog_event e = {
+			.kind = kinds[dice % 4], .addr = mklog_new_block(m), .size = mklog_below(m, 9000)};
 		if (m->o.python && dice % 3 == 0)
 			e.kind = TIDE_KIND_PYALLOC;
 		if (e.kind == TIDE_KIND_ALIGNED)
@@ -589,14 +603,34 @@ static inline void mklog_write_super(struct mklog *m)
 {
 	struct tide_superblock *s = &m->super;
 	*s = (struct tide_superblock){
-		.magic = TIDE_MAGIC_FILE, .header_len = TIDE_SUPERBLOCK_LEN, .version_major = 1, .file_uid = mklog_random(m) | 1,
-		.file_size = m->g.file_size, .endian = TIDE_ENDIAN, .pointer_size = 8, .arch = 62,
-		.control_off = m->g.control_off, .defs_off = m->g.defs_off, .defs_len = m->g.defs_len,
-		.staging_off = m->g.staging_off, .lanes = m->g.lanes, .shared_lanes = m->g.shared_lanes,
-		.block_len = m->g.block_len, .segment_len = m->g.segment_len, .ring_off = m->g.ring_off,
-		.ring_len = m->g.ring_len, .pid = 4242, .ppid = 1, .boot_id = "no such boot id", .process_start = 99,
-		.mono_ns = mklog_ns(m->ticks), .real_ns = UINT64_C(1700000000000000000), .boot_ns = mklog_ns(m->ticks),
-		.ticks = m->ticks, .stack_limit = 64, .python_mode = m->o.python ? TIDE_PYTHON_OBJECTS : TIDE_PYTHON_OFF,
+		.magic = TIDE_MAGIC_FILE,
+		.header_len = TIDE_SUPERBLOCK_LEN,
+		.version_major = 1,
+		.file_uid = mklog_random(m) | 1,
+		.file_size = m->g.file_size,
+		.endian = TIDE_ENDIAN,
+		.pointer_size = 8,
+		.arch = 62,
+		.control_off = m->g.control_off,
+		.defs_off = m->g.defs_off,
+		.defs_len = m->g.defs_len,
+		.staging_off = m->g.staging_off,
+		.lanes = m->g.lanes,
+		.shared_lanes = m->g.shared_lanes,
+		.block_len = m->g.block_len,
+		.segment_len = m->g.segment_len,
+		.ring_off = m->g.ring_off,
+		.ring_len = m->g.ring_len,
+		.pid = 4242,
+		.ppid = 1,
+		.boot_id = "no such boot id",
+		.process_start = 99,
+		.mono_ns = mklog_ns(m->ticks),
+		.real_ns = UINT64_C(1700000000000000000),
+		.boot_ns = mklog_ns(m->ticks),
+		.ticks = m->ticks,
+		.stack_limit = 64,
+		.python_mode = m->o.python ? TIDE_PYTHON_OBJECTS : TIDE_PYTHON_OFF,
 		.page_size = TIDE_PAGE,
 	};
 	if (m->o.pid) {
@@ -691,7 +725,9 @@ static inline struct mklog_options mklog_options_of(uint64_t seed)
 		.events = seed % 7 == 0 ? seed % 50 : (UINT64_C(300) << seed % 9) + seed % 100,
 		.lanes = 1 + (uint32_t)(seed / 3 % 8),
 		.skew = seed % 4 == 1 ? 700 : 0,
-		.depth = seed % 5 == 0 ? 60 : seed % 5 == 1 ? 0 : 12,
+		.depth = seed % 5 == 0   ? 60
+			 : seed % 5 == 1 ? 0
+					 : 12,
 		.python = seed / 2 % 2,
 		.child = seed % 11 == 3,
 		.end = seed % 3 != 0,
@@ -707,8 +743,9 @@ static inline bool mklog_visible(const struct mklog *m, const struct mklog_event
 /* The last part of the line is the stacks, innermost first: native / Python. */
 static inline void mklog_print_event(const struct mklog *m, const struct mklog_event *e, FILE *to)
 {
-	fprintf(to, "%u %u %s 0x%llx %llu %llu %llu", e->lane, e->tid, tide_kind_name(e->kind), (unsigned long long)e->addr,
-		(unsigned long long)e->size, (unsigned long long)e->value, (unsigned long long)e->value2);
+	fprintf(to, "%u %u %s 0x%llx %llu %llu %llu", e->lane, e->tid, tide_kind_name(e->kind),
+		(unsigned long long)e->addr, (unsigned long long)e->size, (unsigned long long)e->value,
+		(unsigned long long)e->value2);
 	for (uint32_t i = 0; i < e->native_len; i++)
 		fprintf(to, " %llx", (unsigned long long)m->word[e->native + i]);
 	fprintf(to, " /");

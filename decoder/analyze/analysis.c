@@ -35,7 +35,8 @@ static enum tide_status first_pass(struct tide_analysis *a, struct tide_log *log
 	enum tide_status status = TIDE_OK;
 	int more = 1;
 	while (!status && (more = tide_log_next(log, &e)) == 1) {
-		if (e.kind == TIDE_KIND_MARK && e.value == TIDE_MARK_PYTHON_FINALIZING && a->answer_index == UINT64_MAX) {
+		if (e.kind == TIDE_KIND_MARK && e.value == TIDE_MARK_PYTHON_FINALIZING &&
+		    a->answer_index == UINT64_MAX) {
 			a->answer_index = e.index;
 			a->answer_ns = e.time_ns;
 		}
@@ -85,7 +86,8 @@ static enum tide_status second_pass(struct tide_analysis *a, struct tide_log *lo
 static uint64_t uncertain(const struct tide_analysis *a, const struct tide_log *log)
 {
 	const struct tide_losses *losses = tide_log_losses(log);
-	bool gaps = losses->lost || losses->evicted || losses->dropped[TIDE_LOSS_REENTRANT] || losses->dropped[TIDE_LOSS_NO_SPACE];
+	bool gaps = losses->lost || losses->evicted || losses->dropped[TIDE_LOSS_REENTRANT] ||
+		    losses->dropped[TIDE_LOSS_NO_SPACE];
 	return gaps ? a->state.live_bytes : a->state.in_flight_bytes;
 }
 

@@ -51,9 +51,9 @@ struct tide_sample {
 };
 
 struct tide_analysis {
-	struct tide_replay state;                       /* at the answer moment */
-	uint64_t answer_ns, answer_index;               /* UINT64_MAX: the end */
-	uint64_t allocs, frees, alloc_bytes;            /* of the whole log */
+	struct tide_replay state;            /* at the answer moment */
+	uint64_t answer_ns, answer_index;    /* UINT64_MAX: the end */
+	uint64_t allocs, frees, alloc_bytes; /* of the whole log */
 	uint64_t unmatched_frees, doubled, cut_stacks;
 	uint64_t peak_bytes, peak_ns;
 	uint64_t uncertain_bytes; /* live, but their free may be in a gap of the log */

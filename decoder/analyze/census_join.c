@@ -9,7 +9,7 @@
 #include "read/census.h"
 
 #define PAGE UINT64_C(4096)
-#define CHUNK_OVERHEAD 8u /* glibc malloc.c: the size word; blocks are rounded to 16, at least 32 with it */
+#define CHUNK_OVERHEAD 8u             /* glibc malloc.c: the size word; blocks are rounded to 16, at least 32 with it */
 #define HEAP_MAX (UINT64_C(64) << 20) /* glibc arena.c on 64 bit: thread heaps lie at multiples of this */
 
 struct join {
@@ -166,7 +166,8 @@ static bool region(struct join *j, struct tide_census_region *r)
 				j->a->ledger.row[row_of(r, state)] += PAGE;
 		}
 	}
-	for (size_t i = block_from(j, r->start); kind && i < j->blocks && j->block[i].addr < arena.base + arena.reserved; i++) {
+	for (size_t i = block_from(j, r->start);
+	     kind && i < j->blocks && j->block[i].addr < arena.base + arena.reserved; i++) {
 		arena.live_bytes += j->block[i].size;
 		arena.live_blocks++;
 	}
@@ -287,7 +288,8 @@ static bool pins(struct join *j)
 		size_t first = count;
 		if (strcmp(arena->kind, "pymalloc") != 0)
 			continue;
-		for (size_t b = block_from(j, arena->base); b < j->blocks && j->block[b].addr < arena->base + arena->reserved; b++) {
+		for (size_t b = block_from(j, arena->base);
+		     b < j->blocks && j->block[b].addr < arena->base + arena->reserved; b++) {
 			size_t at = first;
 			while (at < count && held[at].site != j->block[b].site)
 				at++;
@@ -330,7 +332,8 @@ enum tide_status tide_analyze_census(struct tide_analysis *a, struct tide_log *l
 	uint32_t count = tide_log_census_count(log), chosen = UINT32_MAX;
 	bool finalized = a->answer_index != UINT64_MAX;
 	for (uint32_t i = 0; i < count; i++) {
-		if (tide_log_census(log, i, &blob) || !blob.complete || !tide_census_init(&census, blob.bytes, blob.len))
+		if (tide_log_census(log, i, &blob) || !blob.complete ||
+		    !tide_census_init(&census, blob.bytes, blob.len))
 			continue;
 		/* the mark that ends the state has a census of its own, taken with it */
 		if (finalized && census.reason == TIDE_WHY_EXIT)

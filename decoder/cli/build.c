@@ -98,7 +98,8 @@ struct place {
 /* The innermost Python frame, else the innermost native one that is no library's allocation wrapper. */
 static bool note_place(void *arg, const struct tide_symbol *s)
 {
-	static const char *const wrappers[] = {"operator new", "strdup", "__libc_", "g_malloc", "PyMem_", "PyObject_", "_PyObject_"};
+	static const char *const wrappers[] = {"operator new", "strdup",    "__libc_",   "g_malloc",
+					       "PyMem_",       "PyObject_", "_PyObject_"};
 	struct place *p = arg;
 	const char *file = s->file ? strrchr(s->file, '/') : NULL;
 	if (s->cut)
@@ -112,7 +113,8 @@ static bool note_place(void *arg, const struct tide_symbol *s)
 	else if (s->function)
 		snprintf(p->text, sizeof p->text, "%s", s->function);
 	else
-		snprintf(p->text, sizeof p->text, "%s+0x%llx", s->module ? s->module : "?", (unsigned long long)s->offset);
+		snprintf(p->text, sizeof p->text, "%s+0x%llx", s->module ? s->module : "?",
+			 (unsigned long long)s->offset);
 	return false;
 }
 
@@ -211,8 +213,9 @@ static json_t *timeline(const struct tide_analysis *a)
 {
 	json_t *rows = json_array();
 	for (uint32_t i = 0; i < a->samples; i++)
-		json_array_append_new(rows, json_pack("{s:o, s:n, s:o, s:n}", "at_ns", integer(a->sample[i].at_ns), "rss_bytes",
-						      "live_bytes", integer(a->sample[i].live_bytes), "reserved_bytes"));
+		json_array_append_new(rows, json_pack("{s:o, s:n, s:o, s:n}", "at_ns", integer(a->sample[i].at_ns),
+						      "rss_bytes", "live_bytes", integer(a->sample[i].live_bytes),
+						      "reserved_bytes"));
 	return rows;
 }
 
@@ -225,9 +228,10 @@ json_t *tide_build_report(const struct tide_loaded *l, unsigned top)
 	json_object_set_new(o, "coverage", tide_build_coverage(l->log, a));
 	json_object_set_new(o, "verdict", tide_build_verdict(l));
 	json_object_set_new(o, "ledger", ledger(&a->ledger));
-	json_object_set_new(o, "peak", json_pack("{s:o, s:o, s:o}", "at_ns", integer(a->peak_ns), "live_bytes",
-						 integer(a->peak_bytes), "rss_bytes",
-						 a->ledger.peak_rss ? integer(a->ledger.peak_rss) : json_null()));
+	json_object_set_new(o, "peak",
+			    json_pack("{s:o, s:o, s:o}", "at_ns", integer(a->peak_ns), "live_bytes",
+				      integer(a->peak_bytes), "rss_bytes",
+				      a->ledger.peak_rss ? integer(a->ledger.peak_rss) : json_null()));
 	json_object_set_new(totals, "allocs", integer(a->allocs));
 	json_object_set_new(totals, "frees", integer(a->frees));
 	json_object_set_new(totals, "alloc_bytes", integer(a->alloc_bytes));

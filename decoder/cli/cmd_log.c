@@ -61,8 +61,10 @@ static void info_text(FILE *out, const struct tide_log *log)
 	tide_text_safe(out, p->allocator);
 	fprintf(out, "\npython     ");
 	tide_text_safe(out, p->python ? p->python : "none");
-	fprintf(out, "\nevents     %" PRIu64 " recorded, %" PRIu64 " in this log, %" PRIu64 " overwritten, %" PRIu64 " lost\n", l->recorded,
-		l->in_window, l->evicted, l->lost);
+	fprintf(out,
+		"\nevents     %" PRIu64 " recorded, %" PRIu64 " in this log, %" PRIu64 " overwritten, %" PRIu64
+		" lost\n",
+		l->recorded, l->in_window, l->evicted, l->lost);
 	fprintf(out, "frames     %" PRIu64 ", open blocks %" PRIu64 ", censuses %u\n", l->frames, l->open_blocks,
 		tide_log_census_count(log));
 	damage(out, l);
@@ -101,8 +103,9 @@ int tide_cmd_dump(const struct tide_args *args, const struct tide_cmd *cmd, stru
 	if (tide_log_open(args->path[0], &log, err))
 		return TIDE_EXIT_UNREADABLE;
 	while (tide_log_next(log, &e) == 1) {
-		fprintf(args->out, "%" PRIu64 " %" PRIu64 " lane %" PRIu32 " tid %" PRIu32 " %s %" PRIx64 " %" PRIu64 " %" PRIu64, e.index,
-			e.time_ns, e.lane, e.tid, tide_kind_name(e.kind), e.addr, e.size, e.value);
+		fprintf(args->out,
+			"%" PRIu64 " %" PRIu64 " lane %" PRIu32 " tid %" PRIu32 " %s %" PRIx64 " %" PRIu64 " %" PRIu64,
+			e.index, e.time_ns, e.lane, e.tid, tide_kind_name(e.kind), e.addr, e.size, e.value);
 		if (tide_kind_fields(e.kind) & (TIDE_F_STACK | TIDE_F_PYSTACK)) {
 			words(args->out, log, e.python);
 			words(args->out, log, e.native);
@@ -122,7 +125,8 @@ int tide_cmd_verify(const struct tide_args *args, const struct tide_cmd *cmd, st
 		return TIDE_EXIT_UNREADABLE;
 	int code = drain(log) ? TIDE_EXIT_UNREADABLE : ended(log);
 	const struct tide_losses *l = tide_log_losses(log);
-	fprintf(args->out, "%s: %" PRIu64 " events recorded = %" PRIu64 " here + %" PRIu64 " overwritten + %" PRIu64 " lost\n",
+	fprintf(args->out,
+		"%s: %" PRIu64 " events recorded = %" PRIu64 " here + %" PRIu64 " overwritten + %" PRIu64 " lost\n",
 		code ? "damaged" : "whole", l->recorded, l->in_window, l->evicted, l->lost);
 	damage(args->out, l);
 	tide_log_free(log);

@@ -73,8 +73,8 @@ static int preload(const char *shim, const char *dir, uint64_t session)
 	const char *others = getenv("LD_PRELOAD");
 	snprintf(value, sizeof value, others && *others ? "%s:%s" : "%s%s", shim, others ? others : "");
 	snprintf(number, sizeof number, "%" PRIu64, session);
-	return setenv("LD_PRELOAD", value, 1) || setenv("TIDEMARK_DIR", dir, 1) || setenv("TIDEMARK_SESSION", number, 1) ||
-	       setenv("TIDEMARK_PYTHON", "objects", 0);
+	return setenv("LD_PRELOAD", value, 1) || setenv("TIDEMARK_DIR", dir, 1) ||
+	       setenv("TIDEMARK_SESSION", number, 1) || setenv("TIDEMARK_PYTHON", "objects", 0);
 }
 
 /* Options up to the program; its index, or -1 with *err filled. */
@@ -94,7 +94,8 @@ static int parse(int argc, char **argv, const char **dir, struct tide_error *err
 				known = setenv(choices[k].variable, argv[i + 1], 1) == 0;
 		if (!known) {
 			tide_error_set(err, TIDE_ERR_USAGE,
-				       "bad option '%s'; usage: tidemark record [--dir D] [--size N] [--sample N] [--python MODE] [--] PROG ARGS...",
+				       "bad option '%s'; usage: tidemark record [--dir D] [--size N] [--sample N] "
+				       "[--python MODE] [--] PROG ARGS...",
 				       argv[i]);
 			return -1;
 		}
@@ -125,7 +126,8 @@ int tide_cmd_record(int argc, char **argv, struct tide_error *err)
 	}
 	mkdir(given, 0700); /* there already, or realpath tells */
 	if (!find_shim(shim, sizeof shim) || strpbrk(shim, " :")) {
-		tide_error_set(err, TIDE_ERR_IO, "libtidemark.so is not beside this program, or its path has a space or a colon in it");
+		tide_error_set(err, TIDE_ERR_IO,
+			       "libtidemark.so is not beside this program, or its path has a space or a colon in it");
 		return OWN_FAILURE;
 	}
 	if (!realpath(given, dir)) {

@@ -25,9 +25,10 @@ static json_t *document(json_t *reports, const char *section)
 	if (section)
 		json_array_foreach(reports, i, r)
 		{
-			json_t *part = json_pack("{s:O, s:O, s:O, s:O}", "process", json_object_get(r, "process"), section,
-						 json_object_get(r, section), "totals", json_object_get(r, "totals"),
-						 "coverage", json_object_get(r, "coverage"));
+			json_t *part =
+				json_pack("{s:O, s:O, s:O, s:O}", "process", json_object_get(r, "process"), section,
+					  json_object_get(r, section), "totals", json_object_get(r, "totals"),
+					  "coverage", json_object_get(r, "coverage"));
 			json_array_set_new(reports, i, part);
 		}
 	if (json_array_size(reports) == 1)

@@ -9,7 +9,8 @@
 #define PATHS 256
 
 static const struct tide_cmd commands[] = {
-	{"report", "PATH...", "the answer on one page: verdict, ledger, pins, leak candidates, coverage", 1, PATHS, tide_cmd_section, NULL},
+	{"report", "PATH...", "the answer on one page: verdict, ledger, pins, leak candidates, coverage", 1, PATHS,
+	 tide_cmd_section, NULL},
 	{"ledger", "PATH...", "what resident memory is made of", 1, PATHS, tide_cmd_section, "ledger"},
 	{"pins", "PATH...", "the blocks that hold free memory", 1, PATHS, tide_cmd_section, "pins"},
 	{"arenas", "PATH...", "every arena: reserved, resident, live, stranded", 1, PATHS, tide_cmd_section, "arenas"},
@@ -36,7 +37,8 @@ static void usage(FILE *out)
 static void help(const struct tide_cmd *c)
 {
 	printf("usage: tidemark %s [OPTIONS] %s\n\n%s\n\n", c->name, c->synopsis, c->summary);
-	printf("  --format text|json   text by default\n  -o FILE              write there\n  --top N              rows of a table (20)\n");
+	printf("  --format text|json   text by default\n  -o FILE              write there\n  --top N              "
+	       "rows of a table (20)\n");
 	if (c->run == tide_cmd_diff)
 		printf("  --fail-on BYTES      exit 1 when a row's live bytes grew by more (suffix K, M, G)\n");
 	printf("\nexit status: 0 complete, 1 found (--fail-on), 2 usage, 3 damaged log, 4 unreadable\n");
@@ -109,7 +111,8 @@ static int finish(struct tide_args *a, int code)
 	if (failed && errno == EPIPE)
 		return code;
 	if (failed) {
-		fprintf(stderr, "tidemark: cannot write '%s': %s\n", a->output ? a->output : "standard output", strerror(errno));
+		fprintf(stderr, "tidemark: cannot write '%s': %s\n", a->output ? a->output : "standard output",
+			strerror(errno));
 		return TIDE_EXIT_UNREADABLE;
 	}
 	return code;

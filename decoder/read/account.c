@@ -42,8 +42,9 @@ static void pass_hole(struct walk *walk, const struct tide_lane *lane, struct pl
 	else
 		walk->account->lost += gap.events;
 	if (!evicted && !walk->explained)
-		tide_damage_add(walk->source->damages, 0, 0, "lane %" PRIu32 ": %" PRIu64 " events from its event %" PRIu64,
-				lane->index, gap.events, place->events);
+		tide_damage_add(walk->source->damages, 0, 0,
+				"lane %" PRIu32 ": %" PRIu64 " events from its event %" PRIu64, lane->index, gap.events,
+				place->events);
 	place->events = events_before;
 }
 
@@ -56,8 +57,8 @@ static void walk_frames(struct walk *walk, struct tide_lane *lane, struct tide_f
 		const struct tide_frame *f = &frame[i].head;
 		if (f->events_before < place->events || f->events_before > EVENTS_MAX) {
 			tide_damage_add(walk->source->damages, frame[i].offset, sizeof *f,
-					"frame %" PRIu64 ": contradicts the one before it in lane %" PRIu32, f->frame_seq,
-					lane->index);
+					"frame %" PRIu64 ": contradicts the one before it in lane %" PRIu32,
+					f->frame_seq, lane->index);
 			continue;
 		}
 		pass_hole(walk, lane, place, f->events_before, f->mono_ns);
@@ -78,8 +79,9 @@ static void walk_staging(struct walk *walk, struct tide_lane *lane, struct place
 	const struct tide_frame *last = lane->frames ? &lane->frame[lane->frames - 1].head : NULL;
 	if (!lane->has_block) {
 		if (!lane->block_known)
-			tide_damage_add(s->damages, s->geometry->staging_off + (uint64_t)lane->index * s->geometry->block_len,
-					s->geometry->block_len, "staging block of lane %" PRIu32 ": not there", lane->index);
+			tide_damage_add(
+				s->damages, s->geometry->staging_off + (uint64_t)lane->index * s->geometry->block_len,
+				s->geometry->block_len, "staging block of lane %" PRIu32 ": not there", lane->index);
 		return;
 	}
 	if (last && (head->block_seq == last->block_seq || (s->running && head->block_seq < last->block_seq)))
@@ -143,7 +145,8 @@ bool tide_account_frames(const struct tide_account_source *s, struct tide_ring *
 			 const struct tide_control_read *control, struct tide_lanes *lanes, struct tide_account *ret)
 {
 	*ret = (struct tide_account){0};
-	struct walk walk = {.source = s, .account = ret, .explained = control->word[TIDE_CTL_LOSS + TIDE_LOSS_SEAL] > 0};
+	struct walk walk = {
+		.source = s, .account = ret, .explained = control->word[TIDE_CTL_LOSS + TIDE_LOSS_SEAL] > 0};
 	if (!add_missing_lanes(ring, lanes))
 		return false;
 	size_t at = 0;
@@ -162,7 +165,8 @@ bool tide_account_frames(const struct tide_account_source *s, struct tide_ring *
 	}
 	split_leading(&walk, control);
 	if (ring->missing > 0 && !s->running)
-		tide_damage_add(s->damages, ring->gap_offset, 0, "%" PRIu64 " frames are missing from the ring", ring->missing);
+		tide_damage_add(s->damages, ring->gap_offset, 0, "%" PRIu64 " frames are missing from the ring",
+				ring->missing);
 	if (!walk.nomem)
 		return true;
 	tide_account_release(ret);

@@ -46,9 +46,9 @@ struct tide_census_rss { /* bytes */
 };
 
 struct tide_census_region {
-	uint64_t start; /* address */
-	uint64_t pages; /* of 4096 bytes */
-	uint8_t flags;  /* enum tide_region_flag */
+	uint64_t start;       /* address */
+	uint64_t pages;       /* of 4096 bytes */
+	uint8_t flags;        /* enum tide_region_flag */
 	uint64_t file_offset; /* bytes */
 	uint64_t inode;
 	const char *path; /* path_len bytes, not terminated, hostile; never NULL */

@@ -205,7 +205,8 @@ int tide_defs_parse(struct tide_defs *d, unsigned kind, const uint8_t *payload, 
 
 void tide_defs_init(struct tide_defs *d)
 {
-	*d = (struct tide_defs){.exe = "", .comm = "", .kernel = "", .build_id = "", .allocator = "", .allocator_path = ""};
+	*d = (struct tide_defs){
+		.exe = "", .comm = "", .kernel = "", .build_id = "", .allocator = "", .allocator_path = ""};
 }
 
 void tide_defs_release(struct tide_defs *d)

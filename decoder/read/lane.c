@@ -100,8 +100,8 @@ static bool count_bad_frame(struct tide_lane *lane, struct tide_lane_env *env, u
 		return true;
 	env->bad_frames++;
 	tide_damage_add(env->damages, f->offset, f->head.header_len + (uint64_t)f->head.stored_len,
-			"frame %" PRIu64 ": %" PRIu32 " of %" PRIu32 " events of lane %" PRIu32, f->head.frame_seq, events,
-			f->head.events, lane->index);
+			"frame %" PRIu64 ": %" PRIu32 " of %" PRIu32 " events of lane %" PRIu32, f->head.frame_seq,
+			events, f->head.events, lane->index);
 	return true;
 }
 

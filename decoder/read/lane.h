@@ -61,9 +61,9 @@ struct tide_lane {
 
 	/* the next event: valid after tide_lane_advance returned 1 */
 	struct tide_event next;
-	uint64_t run_ticks;  /* of the run it belongs to */
-	uint64_t seq;        /* epoch that it begins; 0: none */
-	bool run_begins;     /* it is the first event of its run */
+	uint64_t run_ticks; /* of the run it belongs to */
+	uint64_t seq;       /* epoch that it begins; 0: none */
+	bool run_begins;    /* it is the first event of its run */
 
 	/* the merge's */
 	bool started; /* `next` holds an event */

@@ -21,7 +21,8 @@ static bool add_anchors(struct tide_log *log)
 	bool done = tide_clock_add(c, s->ticks, s->mono_ns) == 0;
 	for (size_t i = 0; i < log->ring.events_count && done; i++) {
 		const struct tide_frame *f = &log->ring.frame[i].head;
-		done = tide_clock_add(c, f->ticks, f->mono_ns) == 0 && tide_clock_add(c, f->ticks_end, f->mono_end_ns) == 0;
+		done = tide_clock_add(c, f->ticks, f->mono_ns) == 0 &&
+		       tide_clock_add(c, f->ticks_end, f->mono_end_ns) == 0;
 	}
 	for (uint32_t i = 0; i < log->lanes.count && done; i++) {
 		const struct tide_block *b = &log->lanes.lane[i].staging.head;
@@ -55,7 +56,7 @@ static void fill_process(struct tide_log *log)
 	p->python_usable = d->python_usable;
 	p->python_arena = d->python_arena;
 	p->python_pool = d->python_pool;
-	p->end = log->running			  ? TIDE_SEEN_RUNNING
+	p->end = log->running              ? TIDE_SEEN_RUNNING
 		 : d->end == TIDE_END_EXIT ? TIDE_SEEN_EXIT
 		 : d->end == TIDE_END_EXEC ? TIDE_SEEN_EXEC
 					   : TIDE_SEEN_KILLED;
@@ -130,7 +131,8 @@ static enum tide_status open_file(struct tide_log *log, const char *path, struct
 {
 	enum tide_status status = tide_file_open(path, &log->file, err);
 	if (status == TIDE_OK)
-		status = tide_super_read(&log->file, path, &log->damages, &log->process.super, &log->process.geometry, err);
+		status = tide_super_read(&log->file, path, &log->damages, &log->process.super, &log->process.geometry,
+					 err);
 	if (status != TIDE_OK)
 		return status;
 	log->path = strdup(path);

@@ -28,10 +28,10 @@ struct tide_event {
 	enum tide_kind kind;
 	uint32_t lane;
 	uint32_t tid;
-	uint32_t native;  /* innermost node; for kinds with a stack */
-	uint32_t python;  /* innermost node; 0 without Python frames */
-	uint64_t time_ns; /* CLOCK_MONOTONIC, interpolated; not after the event */
-	uint64_t index;   /* 0, 1, 2 ... in merged order */
+	uint32_t native;                    /* innermost node; for kinds with a stack */
+	uint32_t python;                    /* innermost node; 0 without Python frames */
+	uint64_t time_ns;                   /* CLOCK_MONOTONIC, interpolated; not after the event */
+	uint64_t index;                     /* 0, 1, 2 ... in merged order */
 	uint64_t addr, size, value, value2; /* as in struct tide_item */
 };
 
@@ -59,8 +59,8 @@ struct tide_process {
 	const char *boot_id;   /* as in /proc/sys/kernel/random/boot_id */
 	const char *allocator; /* "glibc 2.36"; "" unknown */
 	const char *allocator_path;
-	const char *python; /* "3.11.2", NULL when no interpreter was seen */
-	bool python_usable; /* false: a version or build that tidemark has no table for; native only */
+	const char *python;                 /* "3.11.2", NULL when no interpreter was seen */
+	bool python_usable;                 /* false: a version or build that tidemark has no table for; native only */
 	uint32_t python_arena, python_pool; /* bytes; 0 unknown */
 	enum tide_end_seen end;
 	uint32_t end_status;
@@ -73,8 +73,8 @@ const struct tide_process *tide_log_process(const struct tide_log *);
 /* Modules, in the order of their definitions; `segment` ranges are run-time addresses. */
 struct tide_module {
 	const char *path;
-	uint64_t base;       /* load bias: address - base is the address in the ELF file */
-	uint64_t start, end; /* [start, end) covers all its PT_LOAD segments */
+	uint64_t base;                   /* load bias: address - base is the address in the ELF file */
+	uint64_t start, end;             /* [start, end) covers all its PT_LOAD segments */
 	uint64_t loaded_ns, unloaded_ns; /* unloaded_ns UINT64_MAX: still there */
 	uint8_t build_id[32];
 	uint32_t build_id_len; /* 0: none */
@@ -88,7 +88,7 @@ struct tide_code {
 	uint32_t table_kind; /* enum tide_line_table */
 	uint32_t table_len;
 	const uint8_t *table;
-	const char *file; /* UTF-8, NUL-terminated, hostile */
+	const char *file;     /* UTF-8, NUL-terminated, hostile */
 	const char *function; /* qualified name where the version has it */
 };
 enum tide_line_table { TIDE_LINES_NONE = 0, TIDE_LINES_LNOTAB = 1, TIDE_LINES_PEP626 = 2, TIDE_LINES_LOCATIONS = 3 };
@@ -133,7 +133,7 @@ struct tide_losses {
 	uint64_t lost;        /* should be there and are not: holes, damaged frames */
 	uint64_t dropped[16]; /* by enum tide_loss, as the shim counted */
 	uint64_t frames, bad_frames, open_blocks;
-	uint64_t order_anomalies; /* SYNCs whose predecessor never came, or came too late */
+	uint64_t order_anomalies;   /* SYNCs whose predecessor never came, or came too late */
 	uint64_t first_ns, last_ns; /* the window */
 	bool damaged;               /* anything at all is wrong: exit 3 */
 	uint32_t damage_count;      /* places in `damage`: the first 64 */

@@ -3,14 +3,10 @@
 const char *tide_loss_name(unsigned reason)
 {
 	static const char *const name[TIDE_LOSS_REASONS] = {
-		[TIDE_LOSS_REENTRANT] = "reentrant",
-		[TIDE_LOSS_PREINIT] = "preinit",
-		[TIDE_LOSS_NO_SPACE] = "no_space",
-		[TIDE_LOSS_DEFINITIONS] = "definitions",
-		[TIDE_LOSS_SEAL] = "seal",
-		[TIDE_LOSS_TRUNCATED] = "truncated_stacks",
-		[TIDE_LOSS_CENSUS] = "census",
-		[TIDE_LOSS_FORK] = "fork",
+		[TIDE_LOSS_REENTRANT] = "reentrant", [TIDE_LOSS_PREINIT] = "preinit",
+		[TIDE_LOSS_NO_SPACE] = "no_space",   [TIDE_LOSS_DEFINITIONS] = "definitions",
+		[TIDE_LOSS_SEAL] = "seal",           [TIDE_LOSS_TRUNCATED] = "truncated_stacks",
+		[TIDE_LOSS_CENSUS] = "census",       [TIDE_LOSS_FORK] = "fork",
 	};
 	return reason < TIDE_LOSS_REASONS ? name[reason] : NULL;
 }

@@ -12,7 +12,8 @@ static bool goes_before(const struct tide_lane *a, const struct tide_lane *b)
 {
 	if (a->run_ticks != b->run_ticks)
 		return a->run_ticks < b->run_ticks;
-	if (!a->seq != !b->seq) /* in the same tick: who begins an epoch comes after who may have ended the one before */
+	if (!a->seq !=
+	    !b->seq) /* in the same tick: who begins an epoch comes after who may have ended the one before */
 		return !a->seq;
 	return a->index < b->index;
 }

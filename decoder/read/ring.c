@@ -198,8 +198,9 @@ static void sort_frames(struct tide_ring *ring, struct tide_damages *damages)
 			continue;
 		if (last && last->head.kind == f->head.kind && last->head.lane == f->head.lane &&
 		    last->head.block_seq == f->head.block_seq) {
-			tide_damage_add(damages, f->offset, sizeof f->head, "frame %" PRIu64 ": the same as frame %" PRIu64,
-					f->head.frame_seq, last->head.frame_seq);
+			tide_damage_add(damages, f->offset, sizeof f->head,
+					"frame %" PRIu64 ": the same as frame %" PRIu64, f->head.frame_seq,
+					last->head.frame_seq);
 			continue;
 		}
 		ring->frame[kept++] = *f;

@@ -47,7 +47,8 @@ static enum block_read read_block(const struct tide_account_source *s, uint32_t 
 		ret->payload = malloc(b.committed + 1);
 		if (!ret->payload)
 			return BLOCK_NOMEM;
-		ret->head.committed = (uint32_t)tide_file_read(s->file, offset + b.header_len, ret->payload, b.committed);
+		ret->head.committed =
+			(uint32_t)tide_file_read(s->file, offset + b.header_len, ret->payload, b.committed);
 		if (!s->running || (tide_file_read(s->file, offset, &again, sizeof again) == sizeof again &&
 				    memcmp(&b, &again, TIDE_BLOCK_CHECKED + sizeof b.checksum) == 0))
 			return BLOCK_GOOD;
@@ -103,7 +104,8 @@ static struct tide_lane *add_lane(struct tide_lanes *lanes, uint32_t *cap, uint3
 }
 
 /* False: no memory. */
-static bool take_block(const struct tide_account_source *s, struct tide_lane *lane, enum block_read state, uint64_t *dict)
+static bool take_block(const struct tide_account_source *s, struct tide_lane *lane, enum block_read state,
+		       uint64_t *dict)
 {
 	uint64_t offset = s->geometry->staging_off + (uint64_t)lane->index * s->geometry->block_len;
 	lane->has_block = state == BLOCK_GOOD;
@@ -117,8 +119,8 @@ static bool take_block(const struct tide_account_source *s, struct tide_lane *la
 	lane->staging_lost = header_good ? lane->staging.head.events : 0;
 	lane->staging.head.events = lane->staging.head.committed = 0;
 	lane->block_known = true;
-	tide_damage_add(s->damages, offset, s->geometry->block_len, "staging block of lane %" PRIu32 ": %s", lane->index,
-			header_good ? "length" : "header");
+	tide_damage_add(s->damages, offset, s->geometry->block_len, "staging block of lane %" PRIu32 ": %s",
+			lane->index, header_good ? "length" : "header");
 	return true;
 }
 

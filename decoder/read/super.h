@@ -19,7 +19,7 @@ enum tide_status tide_super_read(const struct tide_file *, const char *path, str
 /* The control page, if it is this file's. A word counts only as far as both of its copies agree. */
 struct tide_control_read {
 	bool valid;
-	uint64_t word[TIDE_CTL_WORDS]; /* the lesser of the two copies */
+	uint64_t word[TIDE_CTL_WORDS];  /* the lesser of the two copies */
 	uint64_t apart[TIDE_CTL_WORDS]; /* how much they differ */
 };
 void tide_control_read(const struct tide_file *, const struct tide_geometry *, uint64_t file_uid,

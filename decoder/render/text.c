@@ -11,8 +11,9 @@ void tide_text_safe(FILE *out, const char *text)
 	for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
 		bool c1 = c[0] == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f;
 		/* U+200E, U+200F, U+202A..E, U+2066..9 */
-		bool bidi = c[0] == 0xe2 && ((c[1] == 0x80 && (c[2] == 0x8e || c[2] == 0x8f || (c[2] >= 0xaa && c[2] <= 0xae))) ||
-					     (c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9));
+		bool bidi = c[0] == 0xe2 &&
+			    ((c[1] == 0x80 && (c[2] == 0x8e || c[2] == 0x8f || (c[2] >= 0xaa && c[2] <= 0xae))) ||
+			     (c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9));
 		if (c1 || bidi) {
 			fputc('?', out);
 			c += c1 ? 1 : 2;
@@ -200,18 +201,19 @@ static void peak(FILE *out, const json_t *report)
 	bytes(out, number_of(p, "live_bytes"), 0);
 	fprintf(out, ", now ");
 	bytes(out, number_of(t, "live_bytes"), 0);
-	fprintf(out, " in %lld blocks; %lld allocations, %lld frees\n", number_of(t, "live_blocks"), number_of(t, "allocs"),
-		number_of(t, "frees"));
+	fprintf(out, " in %lld blocks; %lld allocations, %lld frees\n", number_of(t, "live_blocks"),
+		number_of(t, "allocs"), number_of(t, "frees"));
 }
 
 static void coverage(FILE *out, const json_t *c)
 {
 	fprintf(out, "COVERAGE  %lld events, %lld in this log, %lld overwritten, %lld lost\n", number_of(c, "events"),
 		number_of(c, "in_window"), number_of(c, "evicted"), number_of(c, "lost"));
-	fprintf(out, "  frees of blocks that this log does not know: %lld; cut stacks: %lld\n", number_of(c, "unmatched_frees"),
-		number_of(c, "truncated_stacks"));
+	fprintf(out, "  frees of blocks that this log does not know: %lld; cut stacks: %lld\n",
+		number_of(c, "unmatched_frees"), number_of(c, "truncated_stacks"));
 	if (number_of(c, "uncertain_bytes"))
-		fprintf(out, "  uncertain: %lld live bytes may have been freed in a gap of the log\n", number_of(c, "uncertain_bytes"));
+		fprintf(out, "  uncertain: %lld live bytes may have been freed in a gap of the log\n",
+			number_of(c, "uncertain_bytes"));
 }
 
 static void timeline(FILE *out, const json_t *rows)

@@ -12,8 +12,8 @@ struct tide_site {
 	uint32_t native, python; /* nodes of the log's frame tree */
 	uint64_t allocs, frees, alloc_bytes;
 	uint64_t live_bytes, live_blocks;
-	uint64_t peak_bytes;                        /* live when the process' live bytes were highest */
-	uint64_t first_ns, last_ns;                 /* of its live blocks, once tide_replay_ages was called */
+	uint64_t peak_bytes;        /* live when the process' live bytes were highest */
+	uint64_t first_ns, last_ns; /* of its live blocks, once tide_replay_ages was called */
 };
 
 struct tide_site_slot;

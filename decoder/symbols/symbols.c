@@ -79,7 +79,8 @@ static bool same_build_id(Dwfl_Module *module, const struct tide_module *recorde
 	const unsigned char *id;
 	GElf_Addr where;
 	int len = dwfl_module_build_id(module, &id, &where);
-	return recorded->build_id_len > 0 && len == (int)recorded->build_id_len && memcmp(id, recorded->build_id, (size_t)len) == 0;
+	return recorded->build_id_len > 0 && len == (int)recorded->build_id_len &&
+	       memcmp(id, recorded->build_id, (size_t)len) == 0;
 }
 
 static void open_module(struct opened *o, const struct tide_module *recorded)

@@ -93,8 +93,8 @@ static inline uint32_t tide_encode_shared(const struct tide_encoder *e, bool pyt
 }
 
 /* Writes the delta from the previous stack and keeps `now` as the previous one. `shared`: outermost frames known equal. */
-static inline uint8_t *tide_put_stack(uint8_t *out, struct tide_encoder *e, bool python, const uint64_t *now, uint32_t len,
-				      uint32_t shared)
+static inline uint8_t *tide_put_stack(uint8_t *out, struct tide_encoder *e, bool python, const uint64_t *now,
+				      uint32_t len, uint32_t shared)
 {
 	uint64_t *kept = python ? e->python : e->native;
 	uint32_t *depth = python ? &e->python_depth : &e->native_depth;

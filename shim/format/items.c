@@ -20,7 +20,8 @@ unsigned tide_kind_fields(unsigned kind)
 	return kind < TIDE_KINDS ? kinds[kind].fields : 0;
 }
 
-void tide_items_init(struct tide_items *d, const void *payload, size_t len, uint64_t ticks, uint64_t *dict, uint32_t dict_cap)
+void tide_items_init(struct tide_items *d, const void *payload, size_t len, uint64_t ticks, uint64_t *dict,
+		     uint32_t dict_cap)
 {
 	d->in = tide_in_of(payload, len);
 	d->ticks = ticks;

@@ -18,31 +18,31 @@
 #define TIDE_TAG_NEAR_FREE 0x80u
 
 /* kind, name in `tidemark dump`, what follows the tag. F_* below. The one table of items; FORMAT.md 6 is checked against it. */
-#define TIDE_ITEMS(X)                                                                                                  \
-	X(TICK, 1, "tick", TIDE_F_TICKS)                                                                               \
-	X(SYNC, 2, "sync", TIDE_F_SEQ | TIDE_F_TICKS)                                                                  \
-	X(THREAD, 3, "thread", TIDE_F_VALUE)                                                                           \
-	X(ALLOC, 4, "malloc", TIDE_F_STACK | TIDE_F_ADDR | TIDE_F_SIZE)                                                \
-	X(CALLOC, 5, "calloc", TIDE_F_STACK | TIDE_F_ADDR | TIDE_F_SIZE)                                               \
-	X(ALIGNED, 6, "aligned", TIDE_F_STACK | TIDE_F_ADDR | TIDE_F_SIZE | TIDE_F_VALUE)                              \
-	X(FREE, 7, "free", TIDE_F_ADDR)                                                                                \
-	X(REALLOC_FREE, 8, "realloc-free", TIDE_F_ADDR)                                                                \
-	X(REALLOC_ALLOC, 9, "realloc-alloc", TIDE_F_STACK | TIDE_F_ADDR | TIDE_F_SIZE)                                 \
-	X(REALLOC_FAILED, 10, "realloc-failed", 0)                                                                     \
-	X(MMAP, 11, "mmap", TIDE_F_STACK | TIDE_F_RANGE | TIDE_F_VALUE | TIDE_F_VALUE2)                                \
-	X(MUNMAP, 12, "munmap", TIDE_F_RANGE)                                                                          \
-	X(MREMAP, 13, "mremap", TIDE_F_STACK | TIDE_F_RANGE | TIDE_F_VALUE | TIDE_F_VALUE2)                            \
-	X(MADVISE, 14, "madvise", TIDE_F_RANGE | TIDE_F_VALUE)                                                         \
-	X(BRK, 15, "brk", TIDE_F_STACK | TIDE_F_VALUE)                                                                 \
-	X(PYARENA, 16, "pyarena", TIDE_F_STACK | TIDE_F_RANGE)                                                         \
-	X(PYARENA_FREE, 17, "pyarena-free", TIDE_F_RANGE)                                                              \
-	X(PYALLOC, 18, "pyalloc", TIDE_F_PYSTACK | TIDE_F_ADDR | TIDE_F_SIZE)                                          \
-	X(PYFREE, 19, "pyfree", TIDE_F_ADDR)                                                                           \
-	X(PYREALLOC_FREE, 20, "pyrealloc-free", TIDE_F_ADDR)                                                           \
-	X(PYREALLOC_ALLOC, 21, "pyrealloc-alloc", TIDE_F_PYSTACK | TIDE_F_ADDR | TIDE_F_SIZE)                          \
-	X(PYREALLOC_FAILED, 22, "pyrealloc-failed", 0)                                                                 \
-	X(PYREALLOC_GONE, 23, "pyrealloc-gone", 0)                                                                     \
-	X(FORK, 24, "fork", TIDE_F_VALUE)                                                                              \
+#define TIDE_ITEMS(X)                                                                         \
+	X(TICK, 1, "tick", TIDE_F_TICKS)                                                      \
+	X(SYNC, 2, "sync", TIDE_F_SEQ | TIDE_F_TICKS)                                         \
+	X(THREAD, 3, "thread", TIDE_F_VALUE)                                                  \
+	X(ALLOC, 4, "malloc", TIDE_F_STACK | TIDE_F_ADDR | TIDE_F_SIZE)                       \
+	X(CALLOC, 5, "calloc", TIDE_F_STACK | TIDE_F_ADDR | TIDE_F_SIZE)                      \
+	X(ALIGNED, 6, "aligned", TIDE_F_STACK | TIDE_F_ADDR | TIDE_F_SIZE | TIDE_F_VALUE)     \
+	X(FREE, 7, "free", TIDE_F_ADDR)                                                       \
+	X(REALLOC_FREE, 8, "realloc-free", TIDE_F_ADDR)                                       \
+	X(REALLOC_ALLOC, 9, "realloc-alloc", TIDE_F_STACK | TIDE_F_ADDR | TIDE_F_SIZE)        \
+	X(REALLOC_FAILED, 10, "realloc-failed", 0)                                            \
+	X(MMAP, 11, "mmap", TIDE_F_STACK | TIDE_F_RANGE | TIDE_F_VALUE | TIDE_F_VALUE2)       \
+	X(MUNMAP, 12, "munmap", TIDE_F_RANGE)                                                 \
+	X(MREMAP, 13, "mremap", TIDE_F_STACK | TIDE_F_RANGE | TIDE_F_VALUE | TIDE_F_VALUE2)   \
+	X(MADVISE, 14, "madvise", TIDE_F_RANGE | TIDE_F_VALUE)                                \
+	X(BRK, 15, "brk", TIDE_F_STACK | TIDE_F_VALUE)                                        \
+	X(PYARENA, 16, "pyarena", TIDE_F_STACK | TIDE_F_RANGE)                                \
+	X(PYARENA_FREE, 17, "pyarena-free", TIDE_F_RANGE)                                     \
+	X(PYALLOC, 18, "pyalloc", TIDE_F_PYSTACK | TIDE_F_ADDR | TIDE_F_SIZE)                 \
+	X(PYFREE, 19, "pyfree", TIDE_F_ADDR)                                                  \
+	X(PYREALLOC_FREE, 20, "pyrealloc-free", TIDE_F_ADDR)                                  \
+	X(PYREALLOC_ALLOC, 21, "pyrealloc-alloc", TIDE_F_PYSTACK | TIDE_F_ADDR | TIDE_F_SIZE) \
+	X(PYREALLOC_FAILED, 22, "pyrealloc-failed", 0)                                        \
+	X(PYREALLOC_GONE, 23, "pyrealloc-gone", 0)                                            \
+	X(FORK, 24, "fork", TIDE_F_VALUE)                                                     \
 	X(MARK, 25, "mark", TIDE_F_VALUE)
 
 enum tide_field {
@@ -62,7 +62,7 @@ enum tide_kind {
 #define TIDE_ITEM_ENUM(id, number, name, fields) TIDE_KIND_##id = (number),
 	TIDE_ITEMS(TIDE_ITEM_ENUM)
 #undef TIDE_ITEM_ENUM
-	TIDE_KINDS = 32
+		TIDE_KINDS = 32
 };
 
 enum tide_mark {
@@ -114,7 +114,8 @@ struct tide_items {
 #define TIDE_DICT_MAX TIDE_FRAME_RAW_MAX /* a literal takes at least two bytes */
 
 /* `payload` stays the caller's. `dict` as above. */
-void tide_items_init(struct tide_items *, const void *payload, size_t len, uint64_t ticks, uint64_t *dict, uint32_t dict_cap);
+void tide_items_init(struct tide_items *, const void *payload, size_t len, uint64_t ticks, uint64_t *dict,
+		     uint32_t dict_cap);
 /* 1: *ret is the next item; 0: the end; -1: the bytes are no items (nothing after this point can be told). */
 int tide_items_next(struct tide_items *, struct tide_item *ret);
 

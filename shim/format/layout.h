@@ -20,7 +20,7 @@
 #define TIDE_PAGE 4096u
 #define TIDE_FILE_MIN (256u << 10)
 #define TIDE_FILE_MAX (UINT64_C(1) << 38) /* with more, a segment would not fit 32 bits */
-#define TIDE_SEGMENTS_MAX 250u /* a later shadow byte names a segment, with values to spare */
+#define TIDE_SEGMENTS_MAX 250u            /* a later shadow byte names a segment, with values to spare */
 #define TIDE_BLOCK_MIN 4096u
 #define TIDE_BLOCK_MAX 65536u
 #define TIDE_FRAME_ALIGN 64u
@@ -101,12 +101,12 @@ enum tide_loss {
 	TIDE_LOSS_REASONS        /* how many reasons; at most 16 */
 };
 enum tide_control_word {
-	TIDE_CTL_LOSS = 0,          /* .. 15: by enum tide_loss */
+	TIDE_CTL_LOSS = 0, /* .. 15: by enum tide_loss */
 	TIDE_CTL_EVICTED_FRAMES = 16,
 	TIDE_CTL_EVICTED_EVENTS = 17,
 	TIDE_CTL_SEALED_FRAMES = 18, /* frames ever published; the next frame's sequence number at least */
 	TIDE_CTL_DEFS_USED = 19,     /* bytes of the definition region handed out */
-	TIDE_CTL_SEGMENT = 20,       /* segments ever begun: current is (n - 1) mod segments, lap (n - 1) / segments + 1 */
+	TIDE_CTL_SEGMENT = 20, /* segments ever begun: current is (n - 1) mod segments, lap (n - 1) / segments + 1 */
 	TIDE_CTL_WORDS = 32
 };
 struct tide_control {
@@ -143,14 +143,14 @@ struct tide_block {
 	uint64_t magic;
 	uint64_t file_uid;
 	uint32_t lane;
-	uint32_t header_len; /* payload begins here, sizeof(struct tide_block) */
-	uint64_t block_seq;  /* 0, 1, 2 ... within the lane */
+	uint32_t header_len;    /* payload begins here, sizeof(struct tide_block) */
+	uint64_t block_seq;     /* 0, 1, 2 ... within the lane */
 	uint64_t events_before; /* events of this lane before this block */
 	uint64_t mono_ns;       /* anchor: read when the block was begun */
 	uint64_t ticks;
 	uint32_t tid; /* thread that wrote when the block was begun */
 	uint32_t encoding;
-	uint32_t checksum; /* low half of XXH64, seed = file_uid, of the 64 bytes before this field */
+	uint32_t checksum;  /* low half of XXH64, seed = file_uid, of the 64 bytes before this field */
 	uint32_t committed; /* payload bytes that are whole items: release store, read with acquire */
 	uint32_t events;    /* events in them: stored before `committed`, so it may run ahead by one */
 	uint32_t state;     /* enum tide_block_state */

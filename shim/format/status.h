@@ -13,7 +13,7 @@ enum tide_status {
 	TIDE_ERR_TOO_NEW = -3,   /* an incompatible flag or major version that this reader does not know */
 	TIDE_ERR_BAD = -4,       /* damaged so that nothing could be kept */
 	TIDE_ERR_NOMEM = -5,
-	TIDE_ERR_USAGE = -6,     /* the caller asked for what does not exist */
+	TIDE_ERR_USAGE = -6, /* the caller asked for what does not exist */
 	TIDE_ERR_UNSUPPORTED = -7
 };
 

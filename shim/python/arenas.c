@@ -23,8 +23,8 @@ struct arena {
 };
 
 static struct tide_py_arena_allocator next;
-static struct arena *arena;  /* SLOTS entries, touched as used */
-static uint32_t *used_slot;  /* the slots ever used, so that a walk touches no others */
+static struct arena *arena; /* SLOTS entries, touched as used */
+static uint32_t *used_slot; /* the slots ever used, so that a walk touches no others */
 static atomic_uint used_slots;
 static struct tide_lock lock; /* writers and the census: a census must not read an arena that goes away */
 static bool objects_hooked;
@@ -152,7 +152,7 @@ void tide_py_arenas_fork_child(void)
 
 /* ---- the census of pools ---- */
 
-struct pool { /* obmalloc.c, struct pool_header, 48 bytes; the first block follows */
+struct pool {           /* obmalloc.c, struct pool_header, 48 bytes; the first block follows */
 	uint32_t count; /* blocks in use */
 	uint32_t reserved;
 	void *free_block, *next, *previous;

@@ -90,7 +90,7 @@ static bool define(uint32_t id, const uint8_t *code)
 	tide_out_varint(&b, file.len);
 	tide_out_varint(&c, text_of(pointer_at(code, tide_py.version->name), &name));
 	tide_out_varint(&c, name.len);
-	struct tide_part parts[] = {{head, tide_out_len(&a)}, lines, {file_head, tide_out_len(&b)}, file,
+	struct tide_part parts[] = {{head, tide_out_len(&a)},      lines, {file_head, tide_out_len(&b)}, file,
 				    {name_head, tide_out_len(&c)}, name};
 	return tide_define(TIDE_DEF_CODE, parts, sizeof parts / sizeof *parts);
 }

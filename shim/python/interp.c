@@ -48,13 +48,15 @@ static bool find_functions(const struct tide_unwind_module *m)
 	tide_py.set_allocator = tide_module_symbol(m, "PyMem_SetAllocator");
 	tide_py.get_arenas = tide_module_symbol(m, "PyObject_GetArenaAllocator");
 	tide_py.set_arenas = tide_module_symbol(m, "PyObject_SetArenaAllocator");
-	return tide_py.thread_state && tide_py.get_allocator && tide_py.set_allocator && tide_py.get_arenas && tide_py.set_arenas;
+	return tide_py.thread_state && tide_py.get_allocator && tide_py.set_allocator && tide_py.get_arenas &&
+	       tide_py.set_arenas;
 }
 
 /* Structures differ where objects carry links for debugging, or where there is no GIL. */
 static bool ordinary_build(const struct tide_unwind_module *m, const char *text)
 {
-	return !tide_module_symbol(m, "_Py_RefTotal") && !tide_module_symbol(m, "_Py_GetRefTotal") && !strstr(text, "free-threading");
+	return !tide_module_symbol(m, "_Py_RefTotal") && !tide_module_symbol(m, "_Py_GetRefTotal") &&
+	       !strstr(text, "free-threading");
 }
 
 void tide_python_module(const struct tide_unwind_module *m, enum tide_python_mode mode)

@@ -10,17 +10,18 @@
 
 struct tide_py_version {
 	uint8_t minor;
-	uint16_t frame_of_state;  /* PyThreadState -> frame, or -> cframe when cframe_frame is used */
-	int16_t cframe_frame;     /* offset in cframe; -1: the state points at the frame itself */
-	uint16_t back, code;      /* in a frame */
-	uint16_t instruction;     /* in a frame: int f_lasti up to 3.10, a pointer into the code from 3.11 */
-	int16_t owner;            /* u8 in a frame; -1: none */
-	uint8_t owner_skipped;    /* frames of this owner run no code of their own */
-	uint16_t first_line, file, name, line_table, instructions; /* in a code object; instructions 0: f_lasti is an index */
-	uint8_t lasti_bytes;      /* what one unit of f_lasti is; up to 3.10 */
-	uint8_t table_kind;       /* enum tide_line_table of the reader */
-	uint16_t ascii_data;      /* of a compact ASCII string */
-	uint32_t arena, pool;     /* bytes */
+	uint16_t frame_of_state; /* PyThreadState -> frame, or -> cframe when cframe_frame is used */
+	int16_t cframe_frame;    /* offset in cframe; -1: the state points at the frame itself */
+	uint16_t back, code;     /* in a frame */
+	uint16_t instruction;    /* in a frame: int f_lasti up to 3.10, a pointer into the code from 3.11 */
+	int16_t owner;           /* u8 in a frame; -1: none */
+	uint8_t owner_skipped;   /* frames of this owner run no code of their own */
+	uint16_t first_line, file, name, line_table,
+		instructions; /* in a code object; instructions 0: f_lasti is an index */
+	uint8_t lasti_bytes;  /* what one unit of f_lasti is; up to 3.10 */
+	uint8_t table_kind;   /* enum tide_line_table of the reader */
+	uint16_t ascii_data;  /* of a compact ASCII string */
+	uint32_t arena, pool; /* bytes */
 };
 
 /* NULL: no table for 3.minor. */

@@ -26,8 +26,8 @@ struct tide_regs {
 };
 
 /* In a function that keeps a frame pointer; its frame begins with the caller's bp and the return address. */
-#define TIDE_REGS_HERE()                                                                                               \
-	((struct tide_regs){(uintptr_t)__builtin_return_address(0), (uintptr_t)__builtin_frame_address(0) + 16,        \
+#define TIDE_REGS_HERE()                                                                                        \
+	((struct tide_regs){(uintptr_t)__builtin_return_address(0), (uintptr_t)__builtin_frame_address(0) + 16, \
 			    *(const uintptr_t *)__builtin_frame_address(0)})
 
 #endif

@@ -5,7 +5,15 @@
 #include "unwind/unwind.h"
 
 /* Pointer encodings (LSB 5.0, 10.5.1). */
-enum { PE_ABSPTR = 0, PE_UDATA4 = 3, PE_SDATA4 = 0x0b, PE_SDATA8 = 0x0c, PE_UDATA8 = 4, PE_PCREL = 0x10, PE_DATAREL = 0x30 };
+enum {
+	PE_ABSPTR = 0,
+	PE_UDATA4 = 3,
+	PE_SDATA4 = 0x0b,
+	PE_SDATA8 = 0x0c,
+	PE_UDATA8 = 4,
+	PE_PCREL = 0x10,
+	PE_DATAREL = 0x30
+};
 #define PE_OMIT 0xff
 #define HDR_TABLE (PE_DATAREL | PE_SDATA4) /* the one that linkers write */
 
@@ -133,7 +141,8 @@ static const uint8_t *find_fde(const struct tide_unwind_module *object, uintptr_
 /* An entry of .eh_frame: the bytes behind its length. */
 static struct bytes entry_at(const uint8_t *at, const struct tide_unwind_module *object)
 {
-	struct bytes b = {at, (const uint8_t *)object->end, (uintptr_t)at < object->start || (uintptr_t)at >= object->end};
+	struct bytes b = {at, (const uint8_t *)object->end,
+			  (uintptr_t)at < object->start || (uintptr_t)at >= object->end};
 	uint64_t len = get_fixed(&b, 4);
 	if (len == UINT32_MAX)
 		len = get_fixed(&b, 8);
@@ -341,8 +350,8 @@ static struct tide_rule rule_of(const struct state *s)
 		return rule;
 	}
 	if (!s->cfa_known || (!from_bp && s->cfa_register != TIDE_DWARF_SP) || s->ra != AT_CFA ||
-	    s->ra_offset != -TIDE_RA_BELOW_CFA || s->cfa_offset % 8 || s->bp_offset % 8 || s->cfa_offset != (int32_t)s->cfa_offset ||
-	    s->bp_offset != (int32_t)s->bp_offset)
+	    s->ra_offset != -TIDE_RA_BELOW_CFA || s->cfa_offset % 8 || s->bp_offset % 8 ||
+	    s->cfa_offset != (int32_t)s->cfa_offset || s->bp_offset != (int32_t)s->bp_offset)
 		return rule;
 	rule.kind = TIDE_RULE_STEP;
 	rule.cfa_from_bp = from_bp;

@@ -29,8 +29,8 @@ struct found { /* what the dynamic linker says of an address */
 	uintptr_t base;
 	const char *path;
 	const uint8_t *eh_frame_hdr;
-	const void *dynamic; /* also tells objects apart */
-	const ElfW(Phdr) *headers; /* NULL: not to be had */
+	const void *dynamic;        /* also tells objects apart */
+	const ElfW(Phdr) * headers; /* NULL: not to be had */
 	unsigned count;
 };
 
@@ -42,7 +42,10 @@ struct search {
 static int look_at(struct dl_phdr_info *info, size_t size, void *search)
 {
 	struct search *s = search;
-	struct found f = {.base = info->dlpi_addr, .path = info->dlpi_name, .headers = info->dlpi_phdr, .count = info->dlpi_phnum};
+	struct found f = {.base = info->dlpi_addr,
+			  .path = info->dlpi_name,
+			  .headers = info->dlpi_phdr,
+			  .count = info->dlpi_phnum};
 	bool inside = false;
 	(void)size;
 	for (unsigned i = 0; i < info->dlpi_phnum; i++) {
@@ -71,8 +74,9 @@ static void find_headers(struct found *f, const struct link_map *map)
 		return;
 	}
 	const ElfW(Ehdr) *head = (const ElfW(Ehdr) *)f->base;
-	if (_dl_find_object((void *)f->base, &o) != 0 || o.dlfo_link_map != map || memcmp(head->e_ident, ELFMAG, SELFMAG) != 0 ||
-	    head->e_phentsize != sizeof(ElfW(Phdr)) || head->e_phoff + head->e_phnum * sizeof(ElfW(Phdr)) > PAGE)
+	if (_dl_find_object((void *)f->base, &o) != 0 || o.dlfo_link_map != map ||
+	    memcmp(head->e_ident, ELFMAG, SELFMAG) != 0 || head->e_phentsize != sizeof(ElfW(Phdr)) ||
+	    head->e_phoff + head->e_phnum * sizeof(ElfW(Phdr)) > PAGE)
 		return;
 	f->headers = (const ElfW(Phdr) *)(f->base + head->e_phoff);
 	f->count = head->e_phnum;
@@ -249,16 +253,16 @@ const struct tide_unwind_module *tide_module_main(void)
 /* ---- symbols ---- */
 
 struct symbols {
-	const ElfW(Sym) *table;
+	const ElfW(Sym) * table;
 	const char *strings;
-	const ElfW(Half) *versions; /* NULL: none */
-	const uint32_t *gnu_hash;   /* NULL: use `count` */
+	const ElfW(Half) * versions; /* NULL: none */
+	const uint32_t *gnu_hash;    /* NULL: use `count` */
 	uint32_t count;
 	uintptr_t base;
 };
 
 /* Most dynamic linkers relocate these pointers in place; the vDSO's and some others' are left as they are. */
-static const void *relocated(const ElfW(Dyn) *d, uintptr_t base)
+static const void *relocated(const ElfW(Dyn) * d, uintptr_t base)
 {
 	return (const void *)(d->d_un.d_ptr < base ? d->d_un.d_ptr + base : d->d_un.d_ptr);
 }
@@ -286,7 +290,8 @@ static void *usable(const struct symbols *s, uint32_t i, const char *name)
 	const ElfW(Sym) *symbol = &s->table[i];
 	unsigned type = ELF64_ST_TYPE(symbol->st_info);
 	bool hidden = s->versions && s->versions[i] & 0x8000; /* an old version, kept for old programs */
-	if (symbol->st_shndx == SHN_UNDEF || hidden || type == STT_TLS || strcmp(s->strings + symbol->st_name, name) != 0)
+	if (symbol->st_shndx == SHN_UNDEF || hidden || type == STT_TLS ||
+	    strcmp(s->strings + symbol->st_name, name) != 0)
 		return NULL;
 	void *address = (void *)(s->base + symbol->st_value);
 	if (type == STT_GNU_IFUNC)

@@ -17,7 +17,8 @@ struct tide_unwind_module {
 	uintptr_t base;       /* load bias: address in the file + base = address here */
 	uintptr_t start, end; /* of its mappings */
 	uintptr_t code;       /* begin of its first executable segment */
-	const char *path;     /* the dynamic linker's, valid while the object is loaded; the executable's own path for the program */
+	const char *
+		path; /* the dynamic linker's, valid while the object is loaded; the executable's own path for the program */
 	const uint8_t *eh_frame_hdr; /* NULL: no unwind table */
 	const void *dynamic;         /* its dynamic section; NULL: none */
 	uint8_t build_id[TIDE_BUILD_ID_MAX];

@@ -132,13 +132,15 @@ static void remember(struct tide_unwinder *u, uint32_t fresh, uint32_t kept, uin
 		struct tide_frame_seen *f = remembered(u, kept + i);
 		const struct tide_frame_seen *outer = kept + i ? f + 1 : NULL;
 		*f = u->fresh[fresh - 1 - i];
-		f->bp_matters = f->uses_bp || (outer && !outer->bp_cell && !outer->was_interrupted && outer->bp_matters);
+		f->bp_matters =
+			f->uses_bp || (outer && !outer->bp_cell && !outer->was_interrupted && outer->bp_matters);
 	}
 	u->depth = fresh + kept;
 	u->last_word = last;
 }
 
-static unsigned give(struct tide_unwinder *u, uint32_t fresh, uint32_t kept, unsigned max, uint64_t last, uint64_t *words)
+static unsigned give(struct tide_unwinder *u, uint32_t fresh, uint32_t kept, unsigned max, uint64_t last,
+		     uint64_t *words)
 {
 	unsigned n = 0;
 	for (uint32_t i = 0; i < fresh && n < max; i++)
@@ -176,7 +178,8 @@ static uint64_t walk_out(struct walk *w, unsigned max, uint32_t *fresh, uint32_t
 	return s == STEP_CUT ? TIDE_WORD_CUT_UNKNOWN : 0;
 }
 
-unsigned tide_unwind(struct tide_unwinder *u, const struct tide_regs *regs, unsigned max, uint64_t *words, unsigned *ret_shared)
+unsigned tide_unwind(struct tide_unwinder *u, const struct tide_regs *regs, unsigned max, uint64_t *words,
+		     unsigned *ret_shared)
 {
 	struct walk w = {.u = u, .now = {.pc = regs->pc, .sp = regs->sp, .bp = regs->bp}};
 	unsigned now = atomic_load_explicit(&generation, memory_order_relaxed);

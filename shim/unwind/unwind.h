@@ -31,22 +31,22 @@ struct tide_stack_range {
 /* A frame of the last walk. */
 struct tide_frame_seen {
 	uintptr_t pc, sp, bp;
-	uintptr_t bp_cell;     /* where bp was loaded from when the frame inside was left; 0: it was not */
-	bool bp_lost;          /* the value of bp is not known here */
-	bool uses_bp;          /* its rule needs bp */
-	bool bp_matters;       /* its rule, or one further out before bp is loaded again, needs bp */
-	bool was_interrupted;  /* reached through a signal frame, not a return address */
+	uintptr_t bp_cell;    /* where bp was loaded from when the frame inside was left; 0: it was not */
+	bool bp_lost;         /* the value of bp is not known here */
+	bool uses_bp;         /* its rule needs bp */
+	bool bp_matters;      /* its rule, or one further out before bp is loaded again, needs bp */
+	bool was_interrupted; /* reached through a signal frame, not a return address */
 };
 
 /* Memory of one lane. All zero is the initial state. */
 struct tide_unwinder {
 	struct tide_stack_range range[TIDE_STACKS_KEPT];
-	uint32_t ranges;    /* ever stored; the newest is at (ranges - 1) mod TIDE_STACKS_KEPT */
-	uint32_t current;   /* index of the range that fitted last */
-	uint32_t lookups;   /* walks since a mapping was last looked up */
-	uint32_t depth;     /* frames remembered; 0: none */
+	uint32_t ranges;  /* ever stored; the newest is at (ranges - 1) mod TIDE_STACKS_KEPT */
+	uint32_t current; /* index of the range that fitted last */
+	uint32_t lookups; /* walks since a mapping was last looked up */
+	uint32_t depth;   /* frames remembered; 0: none */
 	uint32_t generation;
-	uint64_t last_word; /* what ended the remembered walk: 0 or TIDE_WORD_CUT_UNKNOWN */
+	uint64_t last_word;                           /* what ended the remembered walk: 0 or TIDE_WORD_CUT_UNKNOWN */
 	struct tide_frame_seen frame[TIDE_STACK_MAX]; /* right-aligned: the outermost is the last entry */
 	struct tide_frame_seen fresh[TIDE_STACK_MAX]; /* of the walk in hand, innermost first */
 };
@@ -54,7 +54,8 @@ struct tide_unwinder {
 /* Return addresses, innermost first, beginning with regs->pc; at most `max` (<= TIDE_STACK_MAX), then, if the walk did not reach
  * the end, one of the words TIDE_WORD_CUT_*. *ret_shared: so many outermost words are those of the last walk. Returns
  * the number of words. */
-unsigned tide_unwind(struct tide_unwinder *, const struct tide_regs *, unsigned max, uint64_t *words, unsigned *ret_shared);
+unsigned tide_unwind(struct tide_unwinder *, const struct tide_regs *, unsigned max, uint64_t *words,
+		     unsigned *ret_shared);
 
 /* Objects may have gone, their addresses may come back as something else. */
 void tide_unwind_flush(void);

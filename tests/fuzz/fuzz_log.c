@@ -113,7 +113,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static uint8_t *file;
 	static char path[64];
 	if (!m) {
-		struct mklog_options o = {.seed = 12, .size = TIDE_FILE_MIN, .events = 1500, .lanes = 3, .depth = 6, .python = true};
+		struct mklog_options o = {
+			.seed = 12, .size = TIDE_FILE_MIN, .events = 1500, .lanes = 3, .depth = 6, .python = true};
 		m = mklog_make(&o);
 		fd = memfd_create("log", MFD_CLOEXEC);
 		file = malloc(m->g.file_size);

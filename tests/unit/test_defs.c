@@ -45,12 +45,13 @@ static void texts(void **state)
 	(void)state;
 	struct tide_text_block *text = NULL;
 	assert_string_equal(tide_text_copy(&text, TIDE_TEXT_UTF8, (const uint8_t *)"a\0b", 3), "a\xef\xbf\xbd"
-											   "b");
+											       "b");
 	assert_string_equal(tide_text_copy(&text, TIDE_TEXT_LATIN1, (const uint8_t *)"\xe9", 1), "\xc3\xa9");
 	assert_string_equal(tide_text_copy(&text, TIDE_TEXT_UCS2, (const uint8_t *)"\xac\x20\x00\xd8x", 5),
 			    "\xe2\x82\xac\xef\xbf\xbd");
-	assert_string_equal(tide_text_copy(&text, TIDE_TEXT_UCS4, (const uint8_t *)"\x00\xf6\x01\x00\x00\x00\x11\x00", 8),
-			    "\xf0\x9f\x98\x80\xef\xbf\xbd");
+	assert_string_equal(
+		tide_text_copy(&text, TIDE_TEXT_UCS4, (const uint8_t *)"\x00\xf6\x01\x00\x00\x00\x11\x00", 8),
+		"\xf0\x9f\x98\x80\xef\xbf\xbd");
 	assert_string_equal(tide_text_copy(&text, TIDE_TEXT_UTF8, (const uint8_t *)"", 0), "");
 	assert_null(tide_text_copy(&text, 9, (const uint8_t *)"x", 1));
 	assert_string_equal(tide_text_hex(&text, (const uint8_t *)"\x00\xff", 2), "00ff");
@@ -106,7 +107,7 @@ static void codes(void **state)
 		assert_int_equal(give(&d, TIDE_DEF_CODE), 1);
 	}
 	assert_int_equal(give(&d, TIDE_DEF_CODE), 1); /* once more: the same id */
-	buf[0] = 0;				      /* an id that none has */
+	buf[0] = 0;                                   /* an id that none has */
 	assert_int_equal(give(&d, TIDE_DEF_CODE), 0);
 	tide_defs_finish(&d);
 	assert_int_equal(d.codes, 200);
@@ -198,8 +199,9 @@ static void process_and_python(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(texts), cmocka_unit_test(modules_come_and_go), cmocka_unit_test(codes),
-		cmocka_unit_test(ends),	 cmocka_unit_test(lineage),		cmocka_unit_test(process_and_python),
+		cmocka_unit_test(texts),   cmocka_unit_test(modules_come_and_go),
+		cmocka_unit_test(codes),   cmocka_unit_test(ends),
+		cmocka_unit_test(lineage), cmocka_unit_test(process_and_python),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,7 +46,8 @@ static void byte_ranges(void **state)
 static void addresses(void **state)
 {
 	(void)state;
-	static const uint64_t addr[] = {16, 32, 0, 0xfffffffffffffff0, 0x7fffdeadbee8, 0x7fffdeadbee1, 15, 0x8000000000000000};
+	static const uint64_t addr[] = {
+		16, 32, 0, 0xfffffffffffffff0, 0x7fffdeadbee8, 0x7fffdeadbee1, 15, 0x8000000000000000};
 	static struct tide_encoder e;
 	static struct tide_items d;
 	struct tide_item item;
@@ -118,8 +119,9 @@ static void bad_items(void **state)
 	(void)state;
 	static const uint8_t no_kind[] = {0}, newer_kind[] = {26}, cut_free[] = {7}, pop_nothing[] = {18, 0x10, 0, 0},
 			     no_word[] = {18, 0x01, 9, 0, 0}, too_deep[] = {18, 0x0f, 0xff, 0x7f, 0},
-			     dict_full[] = {18, 0x03, 0, 2, 0, 2, 0, 2, 0, 0}, huge_push[] = {18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-			     0xff, 0xff, 0xff, 0xff, 0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01};
+			     dict_full[] = {18, 0x03, 0, 2, 0, 2, 0, 2, 0, 0},
+			     huge_push[] = {18,   0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+					    0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01};
 	assert_int_equal(first_of(no_kind, 1), -1);
 	assert_int_equal(first_of(newer_kind, 1), -1);
 	assert_int_equal(first_of(cut_free, 1), -1);
@@ -148,7 +150,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(varints), cmocka_unit_test(byte_ranges), cmocka_unit_test(addresses),
-		cmocka_unit_test(stacks),  cmocka_unit_test(bad_items),	  cmocka_unit_test(kinds),
+		cmocka_unit_test(stacks),  cmocka_unit_test(bad_items),   cmocka_unit_test(kinds),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

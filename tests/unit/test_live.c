@@ -97,8 +97,12 @@ static void read_while_written(uint64_t seed)
 {
 	char path[] = "/tmp/tide-test-XXXXXX";
 	int fd = mkstemp(path), status;
-	struct mklog_options o = {.seed = seed, .size = TIDE_FILE_MIN << seed % 2, .events = EVENTS, .lanes = 1 + seed % 5,
-				  .depth = 5, .python = true};
+	struct mklog_options o = {.seed = seed,
+				  .size = TIDE_FILE_MIN << seed % 2,
+				  .events = EVENTS,
+				  .lanes = 1 + seed % 5,
+				  .depth = 5,
+				  .python = true};
 	struct mklog *m = mklog_make(&o); /* the same seed: the same events */
 	assert_true(fd >= 0 && ftruncate(fd, (off_t)o.size) == 0);
 	o.into = mmap(NULL, o.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

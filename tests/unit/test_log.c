@@ -226,7 +226,8 @@ static void limits_end_lanes(void **state)
 static void bad_payload(void **state)
 {
 	(void)state;
-	struct mklog_options o = {.seed = 9, .size = TIDE_FILE_MIN, .events = 3000, .lanes = 2, .depth = 4, .end = true};
+	struct mklog_options o = {
+		.seed = 9, .size = TIDE_FILE_MIN, .events = 3000, .lanes = 2, .depth = 4, .end = true};
 	struct mklog *m = mklog_make(&o);
 	struct tide_frame f;
 	uint8_t *at = m->file + m->g.ring_off + sizeof(struct tide_segment);
@@ -258,7 +259,8 @@ static void bad_payload(void **state)
 static void bad_frame_header(void **state)
 {
 	(void)state;
-	struct mklog_options o = {.seed = 9, .size = TIDE_FILE_MIN, .events = 3000, .lanes = 2, .depth = 4, .end = true};
+	struct mklog_options o = {
+		.seed = 9, .size = TIDE_FILE_MIN, .events = 3000, .lanes = 2, .depth = 4, .end = true};
 	struct mklog *m = mklog_make(&o);
 	struct tide_frame f;
 	uint8_t *at = m->file + m->g.ring_off + sizeof(struct tide_segment);
@@ -276,7 +278,8 @@ static void bad_frame_header(void **state)
 static void superblocks(void **state)
 {
 	(void)state;
-	struct mklog_options o = {.seed = 3, .size = TIDE_FILE_MIN, .events = 1000, .lanes = 2, .depth = 4, .end = true};
+	struct mklog_options o = {
+		.seed = 3, .size = TIDE_FILE_MIN, .events = 1000, .lanes = 2, .depth = 4, .end = true};
 	for (unsigned which = 1; which < 4; which++) {
 		struct mklog *m = mklog_make(&o);
 		if (which & 1)
@@ -300,7 +303,8 @@ static void superblocks(void **state)
 static void cut_short(void **state)
 {
 	(void)state;
-	struct mklog_options o = {.seed = 4, .size = TIDE_FILE_MIN, .events = 6000, .lanes = 3, .depth = 4, .end = true};
+	struct mklog_options o = {
+		.seed = 4, .size = TIDE_FILE_MIN, .events = 6000, .lanes = 3, .depth = 4, .end = true};
 	struct mklog *m = mklog_make(&o);
 	uint64_t least = 0;
 	for (uint64_t len = TIDE_PAGE; len < m->g.file_size; len += 1000) {
@@ -363,9 +367,9 @@ static void newer_formats(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(random_logs),	  cmocka_unit_test(limits_end_lanes), cmocka_unit_test(bad_payload),
+		cmocka_unit_test(random_logs),      cmocka_unit_test(limits_end_lanes), cmocka_unit_test(bad_payload),
 		cmocka_unit_test(bad_frame_header), cmocka_unit_test(superblocks),      cmocka_unit_test(cut_short),
-		cmocka_unit_test(refused),	  cmocka_unit_test(newer_formats),
+		cmocka_unit_test(refused),          cmocka_unit_test(newer_formats),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -179,8 +179,12 @@ static void no_deadlock(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(by_ticks),	   cmocka_unit_test(ties),		  cmocka_unit_test(epochs_before_ticks),
-		cmocka_unit_test(waiting_in_vain), cmocka_unit_test(gaps_are_no_anomaly), cmocka_unit_test(no_deadlock),
+		cmocka_unit_test(by_ticks),
+		cmocka_unit_test(ties),
+		cmocka_unit_test(epochs_before_ticks),
+		cmocka_unit_test(waiting_in_vain),
+		cmocka_unit_test(gaps_are_no_anomaly),
+		cmocka_unit_test(no_deadlock),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,7 +74,8 @@ static void show(const uint64_t *a, unsigned na, const uint64_t *b, unsigned nb)
 		char path[100] = "";
 		tide_module_path_of((void *)(i < nb ? b[i] : a[i]), path, sizeof path);
 		len += (size_t)snprintf(stats.text + len, sizeof stats.text - len, "  %2u %16lx %16lx %s%s\n", i,
-					i < na ? a[i] : 0, i < nb ? b[i] : 0, path, i < na && i < nb && a[i] == b[i] ? "" : " <--");
+					i < na ? a[i] : 0, i < nb ? b[i] : 0, path,
+					i < na && i < nb && a[i] == b[i] ? "" : " <--");
 	}
 	snprintf(stats.text + len, sizeof stats.text - len, "\n");
 }
@@ -173,7 +174,7 @@ __attribute__((destructor)) static void end(void)
 	FILE *f = path && getpid() == stats.pid ? fopen(path, "a") : NULL;
 	if (!f)
 		return;
-	fprintf(f, "%lu %lu %lu %lu %lu %llu %llu\n%s", stats.captures, stats.compared, stats.equal, stats.cut, stats.different,
-		stats.ours_ns, stats.theirs_ns, stats.text);
+	fprintf(f, "%lu %lu %lu %lu %lu %llu %llu\n%s", stats.captures, stats.compared, stats.equal, stats.cut,
+		stats.different, stats.ours_ns, stats.theirs_ns, stats.text);
 	fclose(f);
 }
