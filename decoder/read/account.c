@@ -78,7 +78,7 @@ static void walk_staging(struct walk *walk, struct tide_lane *lane, struct place
 	const struct tide_account_source *s = walk->source;
 	const struct tide_frame *last = lane->frames ? &lane->frame[lane->frames - 1].head : NULL;
 	if (!lane->has_block) {
-		if (!lane->block_known)
+		if (!lane->block_known && !s->running) /* else it was begun after we looked */
 			tide_damage_add(
 				s->damages, s->geometry->staging_off + (uint64_t)lane->index * s->geometry->block_len,
 				s->geometry->block_len, "staging block of lane %" PRIu32 ": not there", lane->index);

@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "format/wire.h"
 #include "read/defs.h"
@@ -15,7 +16,19 @@ struct scan {
 	struct tide_window window;
 	uint64_t waste; /* bytes that may still be checked in vain */
 	bool nomem;
+	bool look_again; /* damage is no news yet: the writer may have been in the middle of it */
+	bool suspicious; /* such damage was seen */
 };
+
+#define LOOKS 5u /* at the definitions of a process that runs; a record takes it microseconds */
+#define LOOK_AGAIN_US 2000u
+
+static void damaged(struct scan *scan, uint64_t at, uint64_t len, const char *what)
+{
+	scan->suspicious = true;
+	if (!scan->look_again)
+		tide_damage_add(scan->damages, at, len, "definitions: %" PRIu64 " bytes%s", len, what);
+}
 
 enum record_state { RECORD_NONE, RECORD_UNFINISHED, RECORD_GOOD };
 
@@ -72,7 +85,7 @@ static void end_hole(struct scan *scan, struct hole *hole, uint64_t before)
 	if (hole->len > 0 && (first || handed_out >= TIDE_PAGE))
 		len = handed_out < hole->len ? handed_out : hole->len;
 	if (len > 0)
-		tide_damage_add(scan->damages, hole->from, len, "definitions: %" PRIu64 " bytes are no record", len);
+		damaged(scan, hole->from, len, " are no record");
 	*hole = (struct hole){0};
 }
 
@@ -112,23 +125,38 @@ static bool scan_region(struct scan *scan, struct tide_defs *defs)
 		if (got < 0)
 			return false;
 		if (got == 0)
-			tide_damage_add(scan->damages, at, head.len, "definition of kind %u: contents", head.kind);
+			damaged(scan, at, head.len, " of contents that its kind does not have");
 		at += ((uint64_t)head.len + DEF_ALIGN - 1) / DEF_ALIGN * DEF_ALIGN;
 	}
 	end_hole(scan, &hole, used);
 	return !scan->nomem;
 }
 
+/* One look at the whole region. */
+static bool look(struct scan *scan, struct tide_defs *ret)
+{
+	scan->waste = WASTE_FACTOR * (scan->source->geometry->defs_len + TIDE_PAGE);
+	scan->nomem = scan->suspicious = false;
+	tide_window_init(&scan->window, scan->source->file);
+	tide_defs_init(ret);
+	bool done = scan_region(scan, ret);
+	tide_window_release(&scan->window);
+	if (!done)
+		tide_defs_release(ret);
+	return done;
+}
+
 bool tide_defs_read(const struct tide_defs_source *source, struct tide_damages *damages, struct tide_defs *ret)
 {
-	struct scan scan = {source, damages, {0}, WASTE_FACTOR * (source->geometry->defs_len + TIDE_PAGE), false};
-	tide_window_init(&scan.window, source->file);
-	tide_defs_init(ret);
-	bool done = scan_region(&scan, ret);
-	tide_window_release(&scan.window);
-	if (!done) {
+	struct scan scan = {.source = source, .damages = damages};
+	for (unsigned looks = source->running ? LOOKS : 1; looks > 0; looks--) {
+		scan.look_again = looks > 1;
+		if (!look(&scan, ret))
+			return false;
+		if (!scan.suspicious || looks == 1)
+			break;
 		tide_defs_release(ret);
-		return false;
+		usleep(LOOK_AGAIN_US);
 	}
 	tide_defs_finish(ret);
 	return true;
