@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "analyze/watch.h"
+
 #define SAMPLES 256u
 
 static bool is_cut(const struct tide_log *log, uint32_t node)
@@ -69,15 +71,25 @@ static enum tide_status second_pass(struct tide_analysis *a, struct tide_log *lo
 {
 	struct tide_replay *r = &a->state;
 	struct tide_event e;
+	struct tide_watch watch;
 	uint64_t peak = r->peak_index;
-	enum tide_status status = TIDE_OK;
+	enum tide_status status = tide_watch_init(&watch, a, log);
 	int more = 1;
+	if (status)
+		return status;
 	tide_log_rewind(log);
 	while (!status && (more = tide_log_next(log, &e)) == 1 && e.index < a->answer_index) {
-		status = tide_replay_event(r, &e);
+		status = tide_watch_until(&watch, r, e.time_ns);
+		if (!status)
+			status = tide_replay_event(r, &e);
+		if (!status)
+			status = tide_watch_event(&watch, r, &e);
 		if (e.index == peak)
 			note_peak(r);
 	}
+	if (!status && more >= 0)
+		status = tide_watch_until(&watch, r, UINT64_MAX);
+	tide_watch_release(&watch);
 	tide_replay_finish(r);
 	return more < 0 ? (enum tide_status)more : status;
 }
@@ -103,8 +115,6 @@ enum tide_status tide_analyze(struct tide_log *log, struct tide_analysis **ret)
 		status = second_pass(a, log);
 	if (!status && a->answer_index == UINT64_MAX)
 		a->answer_ns = tide_log_losses(log)->last_ns;
-	if (!status)
-		status = tide_analyze_census(a, log);
 	if (status) {
 		tide_analysis_free(a);
 		return status;
@@ -121,6 +131,9 @@ void tide_analysis_free(struct tide_analysis *a)
 	tide_replay_release(&a->state);
 	free(a->arena);
 	free(a->pin);
+	free(a->group);
+	free(a->set_pin);
+	free(a->moment);
 	free(a->sample);
 	free(a);
 }

@@ -10,19 +10,50 @@
 #include "read/log.h"
 #include "replay/replay.h"
 
+/* What becomes of an arena's free memory. */
+enum tide_consequence {
+	TIDE_CONSEQUENCE_UNKNOWN,   /* another allocator than the models know */
+	TIDE_CONSEQUENCE_NOTHING,   /* no free memory in it worth a page */
+	TIDE_CONSEQUENCE_RETURNED,  /* goes back by itself with the next frees */
+	TIDE_CONSEQUENCE_TRIM,      /* malloc_trim(0) gives it back */
+	TIDE_CONSEQUENCE_WHEN_DEAD, /* only when the blocks that hold it die */
+	TIDE_CONSEQUENCE_NEVER      /* not by any call of the program's: the allocator keeps it */
+};
+const char *tide_consequence_text(enum tide_consequence);
+
 struct tide_arena {
 	const char *kind; /* as in CONTRACT: pymalloc, glibc-main, ... */
 	uint64_t base, reserved, resident, live_bytes, live_blocks, stranded;
-	uint64_t only_site; /* pymalloc: the one site that holds it, plus 1; 0: several or unknown */
+	uint64_t trim;      /* malloc_trim(0) would give back now */
+	uint64_t by_itself; /* goes back without it, with the next frees */
+	uint32_t holders;   /* groups (analyze/groups.h) with live blocks in it; 0: none, or not known which */
+	uint32_t mappings;  /* glibc-mmap: blocks with a mapping of their own that this row sums up */
+	enum tide_consequence consequence;
 };
 
-/* A site that holds pymalloc arenas. */
+/* A group of sites that holds memory which nothing live uses. */
 struct tide_pin {
-	uint32_t site;
-	uint64_t arenas, blocks, bytes;
-	uint64_t pins_bytes;     /* stranded bytes of the arenas in which its blocks sit */
-	uint64_t releases_bytes; /* of the arenas that only its blocks hold */
+	uint32_t site;   /* the one of the group with most of the blocks */
+	uint32_t group;  /* analyze/groups.h */
+	uint32_t sites;  /* of the group, with blocks that hold something */
+	uint64_t arenas; /* that hold a block of it: pymalloc arenas and malloc heaps */
+	uint64_t blocks, bytes;
+	uint64_t pins_bytes; /* stranded bytes of the arenas and pages in which its blocks sit */
+	uint64_t
+		releases_bytes; /* resident bytes that go back when all its blocks die; malloc heaps: then with malloc_trim(0) */
+	uint64_t returns_bytes; /* of these, without malloc_trim */
+	uint64_t error_bytes;   /* releases_bytes may be off by so much: chunks that thread caches keep */
 };
+
+/* The first `groups` pins of tide_analysis.set_pin, removed together, release `bytes` of what is stranded. */
+struct tide_pin_set {
+	unsigned percent;  /* of stranded bytes that was asked for */
+	bool reached;      /* false: no set of known groups releases so much */
+	uint32_t groups;   /* found by a greedy search ... */
+	uint32_t at_least; /* ... and no set of fewer than this can do it */
+	uint64_t blocks, bytes;
+};
+#define TIDE_PIN_SETS 3u /* 50, 80, 95 % */
 
 enum tide_row {
 	TIDE_ROW_LIVE,
@@ -44,10 +75,27 @@ const char *tide_row_name(enum tide_row);
 struct tide_ledger {
 	bool known; /* false: no census at or before the answer moment */
 	uint64_t at_ns, rss, peak_rss, row[TIDE_ROWS];
+	/* predictions for the malloc heaps, glibc only (trim_known) */
+	bool trim_known;
+	uint64_t trim;       /* malloc_trim(0) gives back */
+	uint64_t trim_error; /* but up to so much less: chunks in thread caches that the log cannot show */
+	uint64_t by_itself;  /* goes back with the next frees */
+	uint64_t swapped;    /* bytes, not part of RSS */
+	uint64_t stranded;   /* resident in arenas and heaps, and not live */
+	uint32_t threads;    /* 0 unknown */
 };
 
 struct tide_sample {
 	uint64_t at_ns, live_bytes;
+};
+
+/* One census: the kernel's numbers beside the log's at that moment. */
+struct tide_moment {
+	uint64_t at_ns, rss, live, reserved; /* live: blocks of malloc and of pymalloc's pools */
+	uint64_t heap;                       /* resident in malloc heaps and pymalloc arenas, live or not */
+	uint64_t mapped;                     /* resident, anonymous, of the program's own mappings */
+	uint64_t stacks, files;              /* resident */
+	uint32_t reason;                     /* enum tide_census_why */
 };
 
 struct tide_analysis {
@@ -62,6 +110,13 @@ struct tide_analysis {
 	uint32_t arenas;
 	struct tide_pin *pin;
 	uint32_t pins;
+	uint32_t *group; /* by site number: what is one thing to a reader (groups.h); sites that came later have none */
+	uint32_t grouped, groups;
+	struct tide_pin_set set[TIDE_PIN_SETS];
+	uint32_t *set_pin; /* indices of pins, in the order of the greedy search */
+	uint32_t set_pins;
+	struct tide_moment *moment; /* every census up to the answer moment, oldest first */
+	uint32_t moments;
 	struct tide_sample *sample;
 	uint32_t samples;
 };
@@ -74,8 +129,5 @@ void tide_analysis_free(struct tide_analysis *); /* NULL is fine */
 enum tide_order { TIDE_BY_LIVE, TIDE_BY_ALLOCATED, TIDE_BY_COUNT, TIDE_BY_PEAK };
 uint64_t tide_site_measure(const struct tide_site *, enum tide_order);
 uint32_t *tide_sites_by(const struct tide_analysis *, enum tide_order);
-
-/* census_join.c: fills ledger, arenas and pins from the census nearest before the answer moment. */
-enum tide_status tide_analyze_census(struct tide_analysis *, struct tide_log *);
 
 #endif

@@ -83,6 +83,8 @@ static void add(struct tide_replay *r, const struct tide_block_live *b)
 	s->live_blocks++;
 	r->live_bytes += b->size;
 	r->live_blocks++;
+	if (b->flags & TIDE_BLOCK_PYTHON)
+		r->python_bytes += b->size;
 }
 
 static void subtract(struct tide_replay *r, const struct tide_block_live *b)
@@ -93,6 +95,8 @@ static void subtract(struct tide_replay *r, const struct tide_block_live *b)
 	s->live_blocks--;
 	r->live_bytes -= b->size;
 	r->live_blocks--;
+	if (b->flags & TIDE_BLOCK_PYTHON)
+		r->python_bytes -= b->size;
 }
 
 static enum tide_status put(struct tide_replay *r, const struct tide_block_live *b)
@@ -141,6 +145,9 @@ static bool on_free(struct tide_replay *r, const struct tide_event *e, struct ti
 		return false;
 	}
 	subtract(r, ret);
+	if (e->time_ns > ret->time_ns)
+		r->site[ret->site].lifetime_ns += e->time_ns - ret->time_ns;
+	r->freed = *ret;
 	return true;
 }
 
@@ -187,6 +194,7 @@ static enum tide_status end_realloc(struct tide_replay *r, const struct tide_eve
 enum tide_status tide_replay_event(struct tide_replay *r, const struct tide_event *e)
 {
 	struct tide_block_live old;
+	r->freed.addr = 0;
 	switch (e->kind) {
 	case TIDE_KIND_ALLOC:
 	case TIDE_KIND_CALLOC:

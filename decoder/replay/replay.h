@@ -12,6 +12,7 @@ struct tide_site {
 	uint32_t native, python; /* nodes of the log's frame tree */
 	uint64_t allocs, frees, alloc_bytes;
 	uint64_t live_bytes, live_blocks;
+	uint64_t lifetime_ns;       /* of its freed blocks, all together */
 	uint64_t peak_bytes;        /* live when the process' live bytes were highest */
 	uint64_t first_ns, last_ns; /* of its live blocks, once tide_replay_ages was called */
 };
@@ -27,9 +28,11 @@ struct tide_replay {
 	uint32_t slot_count;
 	struct tide_pending *pending; /* reallocs begun and not completed, by thread */
 	uint64_t allocs, frees, alloc_bytes, live_bytes, live_blocks;
-	uint64_t unmatched_frees; /* of blocks that this log does not know */
-	uint64_t doubled;         /* allocations at an address that was live: a free was missed */
-	uint64_t in_flight_bytes; /* of reallocs begun and never completed */
+	uint64_t python_bytes;        /* of live_bytes: inside pymalloc's pools */
+	struct tide_block_live freed; /* what the last event gave up; addr 0: nothing */
+	uint64_t unmatched_frees;     /* of blocks that this log does not know */
+	uint64_t doubled;             /* allocations at an address that was live: a free was missed */
+	uint64_t in_flight_bytes;     /* of reallocs begun and never completed */
 	uint64_t peak_bytes, peak_ns, peak_index;
 };
 

@@ -1,0 +1,80 @@
+#include "analyze/join.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int by_address(const void *a, const void *b)
+{
+	const struct tide_block_live *x = a, *y = b;
+	return x->addr < y->addr ? -1 : x->addr > y->addr;
+}
+
+static bool sort_blocks(struct tide_join *j)
+{
+	const struct tide_blocks *live = &j->state->blocks;
+	j->block = malloc((live->used + 1) * sizeof *j->block);
+	if (!j->block)
+		return false;
+	for (size_t i = 0; i < live->slots; i++)
+		if (live->slot[i].addr)
+			j->block[j->blocks++] = live->slot[i];
+	qsort(j->block, j->blocks, sizeof *j->block, by_address);
+	return true;
+}
+
+static void set_heaps(struct tide_join *j)
+{
+	j->heaps = (struct tide_heaps){
+		.space = &j->space,
+		.glibc = j->known_allocator ? &j->glibc : NULL,
+		.block = j->block,
+		.blocks = j->blocks,
+		.cached = j->cached.addr,
+		.cached_size = j->cached.size,
+		.cacheds = j->cached.count,
+	};
+}
+
+enum tide_status tide_join_init(struct tide_join *j, struct tide_analysis *a, struct tide_log *log,
+				const struct tide_replay *state, const struct tide_census_blob *blob,
+				const struct tide_caches *caches)
+{
+	*j = (struct tide_join){.a = a, .log = log, .state = state, .trim_threshold = TIDE_TRIM_THRESHOLD};
+	enum tide_status status = tide_space_init(&j->space, blob);
+	if (status)
+		return status;
+	j->known_allocator = tide_glibc_of(tide_log_process(log)->allocator, &j->glibc);
+	if (caches)
+		j->trim_threshold = caches->trim_threshold;
+	bool ok = sort_blocks(j);
+	if (ok && caches)
+		ok = tide_caches_list(caches, j->space.thread, j->space.threads, &j->cached);
+	set_heaps(j);
+	if (!ok || !tide_heaps_init(&j->heaps)) {
+		tide_join_release(j);
+		return TIDE_ERR_NOMEM;
+	}
+	return TIDE_OK;
+}
+
+void tide_join_release(struct tide_join *j)
+{
+	tide_heaps_release(&j->heaps);
+	tide_cached_release(&j->cached);
+	tide_space_release(&j->space);
+	free(j->block);
+	*j = (struct tide_join){0};
+}
+
+size_t tide_join_block(const struct tide_join *j, uint64_t addr)
+{
+	size_t low = 0, high = j->blocks;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (j->block[middle].addr < addr)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}

@@ -1,0 +1,123 @@
+#include "analyze/watch.h"
+
+#include <stdlib.h>
+
+#include "analyze/join.h"
+
+/* Whether the census belongs to the story: whole, and not of a time when the interpreter had shut down. */
+static bool is_usable(const struct tide_watch *w, uint32_t i, bool *ret_last)
+{
+	struct tide_census_blob blob;
+	struct tide_census census;
+	bool finalized = w->a->answer_index != UINT64_MAX;
+	*ret_last = false;
+	if (tide_log_census(w->log, i, &blob) || !blob.complete || !tide_census_init(&census, blob.bytes, blob.len))
+		return false;
+	w->at_ns[w->censuses] = blob.time_ns;
+	*ret_last = finalized && (census.reason == TIDE_WHY_EXIT || census.reason == TIDE_WHY_FINALIZING);
+	return !(finalized && census.reason == TIDE_WHY_EXIT);
+}
+
+enum tide_status tide_watch_init(struct tide_watch *w, struct tide_analysis *a, struct tide_log *log)
+{
+	uint32_t count = tide_log_census_count(log);
+	struct tide_glibc glibc;
+	*w = (struct tide_watch){.a = a, .log = log, .next_ns = UINT64_MAX};
+	w->census = calloc(count + 1ull, sizeof *w->census);
+	w->at_ns = calloc(count + 1ull, sizeof *w->at_ns);
+	a->moment = calloc(count + 1ull, sizeof *a->moment);
+	if (!w->census || !w->at_ns || !a->moment) {
+		tide_watch_release(w);
+		return TIDE_ERR_NOMEM;
+	}
+	bool last = false;
+	for (uint32_t i = 0; i < count && !last; i++)
+		if (is_usable(w, i, &last))
+			w->census[w->censuses++] = i;
+	if (w->censuses)
+		w->next_ns = w->at_ns[0];
+	w->has_caches = tide_glibc_of(tide_log_process(log)->allocator, &glibc);
+	if (w->has_caches)
+		tide_caches_init(&w->caches, &glibc);
+	return TIDE_OK;
+}
+
+void tide_watch_release(struct tide_watch *w)
+{
+	free(w->census);
+	free(w->at_ns);
+	if (w->has_caches)
+		tide_caches_release(&w->caches);
+	*w = (struct tide_watch){.next_ns = UINT64_MAX};
+}
+
+/* Resident bytes by what they are, for the timeline and the trend: the same claims as the ledger's, without blocks. */
+static void note_moment(const struct tide_space *s, const struct tide_replay *r, struct tide_moment *m)
+{
+	uint64_t pools = 0;
+	*m = (struct tide_moment){.at_ns = s->at_ns, .rss = s->rss.resident, .reason = s->reason};
+	m->stacks = tide_join_stacks(s);
+	for (uint32_t i = 0; i < s->arenas; i++) {
+		struct tide_pymalloc_sum sum;
+		tide_pymalloc_sum(s, &s->arena[i], &sum);
+		pools += sum.live_bytes;
+	}
+	m->live = r->live_bytes - r->python_bytes + (pools ? pools : r->python_bytes);
+	for (uint32_t i = 0; i < s->regions; i++) {
+		const struct tide_space_region *region = &s->region[i];
+		m->files += tide_space_file(s, region->start, region->end);
+		if (tide_join_is_stack(s, i) || !tide_space_is_anonymous(region))
+			continue;
+		m->reserved += region->end - region->start;
+		m->heap += tide_space_anon(s, region->start, region->end);
+	}
+}
+
+static enum tide_status join_last(struct tide_watch *w, const struct tide_replay *r,
+				  const struct tide_census_blob *blob)
+{
+	struct tide_join j;
+	enum tide_status status = tide_join_init(&j, w->a, w->log, r, blob, w->has_caches ? &w->caches : NULL);
+	if (status)
+		return status;
+	status = tide_join_ledger(&j);
+	if (!status)
+		status = tide_join_groups(&j);
+	if (!status)
+		status = tide_join_pins(&j);
+	if (!status)
+		status = tide_join_sets(&j);
+	tide_join_release(&j);
+	return status;
+}
+
+static enum tide_status take_census(struct tide_watch *w, const struct tide_replay *r, uint32_t which)
+{
+	struct tide_census_blob blob;
+	struct tide_space space;
+	enum tide_status status = tide_log_census(w->log, w->census[which], &blob);
+	if (!status)
+		status = tide_space_init(&space, &blob);
+	if (!status) {
+		note_moment(&space, r, &w->a->moment[w->a->moments++]);
+		tide_space_release(&space);
+	}
+	if (!status && which + 1 == w->censuses)
+		status = join_last(w, r, &blob);
+	return status == TIDE_ERR_BAD ? TIDE_OK : status; /* a damaged census tells nothing, and spoils nothing */
+}
+
+enum tide_status tide_watch_until(struct tide_watch *w, const struct tide_replay *r, uint64_t time_ns)
+{
+	enum tide_status status = TIDE_OK;
+	while (w->next_ns < time_ns && !status) {
+		status = take_census(w, r, w->next++);
+		w->next_ns = w->next < w->censuses ? w->at_ns[w->next] : UINT64_MAX;
+	}
+	return status;
+}
+
+enum tide_status tide_watch_event(struct tide_watch *w, const struct tide_replay *r, const struct tide_event *e)
+{
+	return w->has_caches && !tide_caches_event(&w->caches, e, &r->freed) ? TIDE_ERR_NOMEM : TIDE_OK;
+}

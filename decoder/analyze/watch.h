@@ -1,0 +1,30 @@
+/*
+ * watch.h - what must be seen while events pass by: what the threads' caches hold, and the state at the moment of each census.
+ * The last census before the answer moment is joined with the blocks that are live at its own time, not at the log's end.
+ */
+#ifndef TIDE_ANALYZE_WATCH_H
+#define TIDE_ANALYZE_WATCH_H
+
+#include "analyze/analysis.h"
+#include "model/caches.h"
+
+struct tide_watch {
+	struct tide_analysis *a;
+	struct tide_log *log;
+	uint32_t *census; /* numbers of usable censuses up to the answer moment, oldest first */
+	uint64_t *at_ns;
+	uint32_t censuses, next;
+	uint64_t next_ns; /* of the next census; UINT64_MAX: none */
+	bool has_caches;
+	struct tide_caches caches;
+};
+
+/* After the answer moment is known. On failure nothing is held. */
+enum tide_status tide_watch_init(struct tide_watch *, struct tide_analysis *, struct tide_log *);
+void tide_watch_release(struct tide_watch *);
+/* Before each event is replayed, with its time; with UINT64_MAX at the end. */
+enum tide_status tide_watch_until(struct tide_watch *, const struct tide_replay *, uint64_t time_ns);
+/* After it was replayed. */
+enum tide_status tide_watch_event(struct tide_watch *, const struct tide_replay *, const struct tide_event *);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * caches.h - what glibc's per-thread caches hold, as far as the order of events tells it: a freed chunk in a cache is not merged
+ * with its neighbours, and malloc_trim cannot give its pages back.
+ *
+ * A cache is a stack of at most `tcache_count` chunks for each chunk size. malloc pops what free pushed, so the model is
+ * corrected by every address that malloc returns. It cannot see chunks that malloc itself moves from a bin into
+ * the cache: tide_caches_error says how many those may be.
+ */
+#ifndef TIDE_MODEL_CACHES_H
+#define TIDE_MODEL_CACHES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/glibc.h"
+#include "read/log.h"
+#include "replay/blocks.h"
+
+struct tide_cache_thread;
+struct tide_cache_place;
+
+struct tide_caches {
+	struct tide_glibc glibc;
+	struct tide_cache_thread *thread; /* hash by kernel thread id */
+	struct tide_cache_thread *last;   /* of the last event */
+	struct tide_cache_place *place;   /* hash by address: what is cached, and where */
+	uint64_t trim_threshold;          /* adapts when a mapped chunk is freed: malloc.c, __libc_free */
+};
+
+void tide_caches_init(struct tide_caches *, const struct tide_glibc *);
+void tide_caches_release(struct tide_caches *);
+
+/* After the event was replayed; `freed`: what it gave up (addr 0: nothing). False: no memory. */
+bool tide_caches_event(struct tide_caches *, const struct tide_event *, const struct tide_block_live *freed);
+
+/* What is cached now: addresses of blocks, sorted, with their chunk sizes; arrays owned by the caller. `alive`, if not NULL: the
+ * threads that still run; a dead one's cache has gone back. False: no memory. */
+struct tide_cached {
+	uint64_t *addr;
+	uint32_t *size;
+	size_t count;
+	uint64_t error_chunks; /* at most so many more, of sizes that were ever freed */
+};
+bool tide_caches_list(const struct tide_caches *, const uint32_t *alive, size_t alives, struct tide_cached *ret);
+void tide_cached_release(struct tide_cached *);
+
+#endif
