@@ -93,7 +93,7 @@ static bool read_size(struct tide_config *c)
 {
 	const char *text = tide_getenv("TIDEMARK_SIZE");
 	if (text && (!bytes_of(text, &c->size) || c->size < TIDE_FILE_MIN || c->size > TIDE_FILE_MAX)) {
-		tide_say("TIDEMARK_SIZE takes a size from 256K to 1024G, such as 64M; not tracing: ", text);
+		tide_say("TIDEMARK_SIZE takes a size from 256K to 64G, such as 64M; not tracing: ", text);
 		return false;
 	}
 	c->size = tide_round_down(c->size, TIDE_PAGE);

@@ -8,6 +8,7 @@
 
 #include "real.h"
 #include "record.h"
+#include "shadow.h"
 
 #define HOOK __attribute__((visibility("default"), noinline))
 
@@ -83,6 +84,7 @@ void *calloc(size_t count, size_t size)
 static void *resize(const struct tide_regs *regs, void *block, size_t size)
 {
 	bool moves = block && size;
+	uint8_t known = moves ? tide_shadow_peek(block) : TIDE_TAG_NONE;
 	if (block && tide_on())
 		tide_record_free(moves ? TIDE_KIND_REALLOC_FREE : TIDE_KIND_FREE, block);
 	void *now = tide_real_get()->realloc(block, size);
@@ -90,8 +92,10 @@ static void *resize(const struct tide_regs *regs, void *block, size_t size)
 		return now;
 	if (now)
 		tide_record_alloc(moves ? TIDE_KIND_REALLOC_ALLOC : TIDE_KIND_ALLOC, regs, now, size, 0);
-	else if (moves)
+	else if (moves) {
+		tide_shadow_set(block, known);
 		tide_record_plain(TIDE_KIND_REALLOC_FAILED, NULL, 0);
+	}
 	return now;
 }
 

@@ -14,6 +14,7 @@
 #include "real.h"
 #include "record.h"
 #include "ring.h"
+#include "shadow.h"
 #include "sys.h"
 #include "unwind/modules.h"
 #include "unwind/unwind.h"
@@ -79,6 +80,13 @@ static void define_allocator(void)
 	tide_define(TIDE_DEF_ALLOCATOR, parts, 4);
 }
 
+/* glibc aligns every block to 16; others have blocks of 8 bytes that lie side by side. */
+static unsigned provider_alignment(void)
+{
+	char name[64];
+	return strncmp(tide_real_provider(name, sizeof name), "glibc", 5) == 0 ? 16 : 8;
+}
+
 static void on_load(const struct tide_unwind_module *m)
 {
 	uint8_t numbers[4 * TIDE_VARINT_MAX];
@@ -131,6 +139,7 @@ __attribute__((constructor)) static void wake(void)
 		return;
 	}
 	own_pid = tide_sys_getpid();
+	tide_shadow_init(provider_alignment());
 	limit_stack();
 	tide_modules_listen(on_load, on_unload, tide_config.exe);
 	define_process();
@@ -165,6 +174,7 @@ static bool adopt(void)
 		own_pid = tide_sys_getpid();
 		said_end = false;
 		tide_ring_fork_child();
+		tide_shadow_fork_child();
 		tide_census_fork_child();
 		tide_record_fork_child();
 		tide_unwind_fork_child();

@@ -8,10 +8,13 @@
 #include "logfile.h"
 #include "record.h"
 #include "ring.h"
+#include "shadow.h"
 #include "sys.h"
 
 /* A forked child writes this much before it gets a file: more than fork-and-exec does. */
 #define PRIVATE_BLOCK 4096u
+/* A lane seals a block that is this many epochs old and not nearly empty. */
+#define BLOCK_EPOCHS 2u
 
 /* RULE: one small struct of initial-exec TLS; anything dynamic could call malloc. */
 static __thread struct {
@@ -185,6 +188,7 @@ static void open_block(struct tide_lane *lane)
 		.tid = self.tid,
 		.encoding = TIDE_ENCODING_ITEMS,
 		.state = TIDE_BLOCK_OPEN,
+		.epoch = tide_ring_epoch(),
 	};
 	head.checksum = (uint32_t)tide_checksum(&head, TIDE_BLOCK_CHECKED, tide_logfile.file_uid);
 	atomic_store_explicit((_Atomic uint64_t *)&b->magic, 0, memory_order_release);
@@ -197,7 +201,30 @@ static void open_block(struct tide_lane *lane)
 	lane->events = 0;
 	lane->since_tick = 0;
 	lane->tid = self.tid;
+	tide_lane_set_epoch(lane, head.epoch);
 	tide_encode_reset(&lane->encoder, head.ticks);
+}
+
+void tide_lane_set_epoch(struct tide_lane *lane, uint32_t epoch)
+{
+	const struct tide_block *b = lane->block;
+	atomic_store_explicit((_Atomic uint32_t *)&lane->epoch, epoch, memory_order_relaxed);
+	lane->tag = tide_tag(epoch, TIDE_TAG_FRESH);
+	/* Blocks that span many epochs would be read again and again when those are overwritten, one after the other. */
+	bool old = epoch - b->epoch >= BLOCK_EPOCHS && lane->at - payload(lane) >= (lane->end - payload(lane)) / 8;
+	if (old && !tide_logfile.is_private)
+		lane->end = lane->at;
+}
+
+uint32_t tide_lane_count(void)
+{
+	return lanes.count;
+}
+
+struct tide_block *tide_lane_block(uint32_t index, uint32_t *ret_epoch)
+{
+	*ret_epoch = atomic_load_explicit((_Atomic uint32_t *)&lanes.all[index].epoch, memory_order_relaxed);
+	return lanes.all[index].block;
 }
 
 static bool seal(struct tide_lane *lane)
@@ -216,6 +243,7 @@ static bool seal(struct tide_lane *lane)
 		.events = lane->events,
 		.mono_ns = b->mono_ns,
 		.ticks = b->ticks,
+		.epoch = b->epoch,
 	};
 	if (!tide_ring_put(&head, payload(lane), (size_t)(lane->at - payload(lane))))
 		tide_count_loss(TIDE_LOSS_SEAL, lane->events);

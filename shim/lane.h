@@ -26,6 +26,8 @@ struct tide_lane {
 	bool due;            /* when the event in hand is done, something slower is to be done */
 	uint32_t events;     /* in this block */
 	uint64_t events_before;
+	uint32_t epoch;                      /* of the last event: a segment of the ring (shadow.h) */
+	uint8_t tag;                         /* which the shadow bytes of blocks allocated now get */
 	struct tide_lock lock;               /* held: taken, for one event (shared) or a thread's life */
 	bool nested;                         /* taken by a signal handler that interrupted a recording: never waits */
 	uint64_t native[TIDE_STACK_MAX + 2]; /* scratch of the event in hand: hooks may run on 16 KiB stacks */
@@ -51,7 +53,15 @@ bool tide_lane_room(struct tide_lane *, size_t bound);
 /* Publishes items up to `at` as one event. */
 void tide_lane_commit(struct tide_lane *, uint8_t *at);
 
-/* Number by which epochs name the lane; 0 is nobody. */
+/* The lane's next event is of another epoch. Has the block's next event seal it if it has waited long enough. */
+void tide_lane_set_epoch(struct tide_lane *, uint32_t epoch);
+
+/* Lanes that there are, and the staging block of one, NULL while it has none. For whoever holds the ring's lock: no block is
+ * sealed or begun meanwhile, but events are added to it. *ret_epoch: of its last event, or older. */
+uint32_t tide_lane_count(void);
+struct tide_block *tide_lane_block(uint32_t index, uint32_t *ret_epoch);
+
+/* Number by which ownership words name the lane; 0 is nobody. */
 static inline uint32_t tide_lane_owner(const struct tide_lane *lane)
 {
 	return lane->index + 1;

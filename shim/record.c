@@ -7,6 +7,8 @@
 #include "lane.h"
 #include "logfile.h"
 #include "python/python.h"
+#include "ring.h"
+#include "shadow.h"
 #include "sys.h"
 
 #define TICK_EVERY 16u
@@ -79,10 +81,33 @@ static uint8_t *own(struct tide_lane *lane, uint8_t *out, uint32_t word)
 	return tide_put_ticks(out, &lane->encoder, tide_ticks_ordered());
 }
 
-/* What may stand before an event: THREAD, TICK, SYNC. */
+/* A segment of the ring was begun since the lane's last event: events are of the next epoch from now on. */
+__attribute__((noinline)) static uint8_t *enter_epoch(struct tide_lane *lane, uint8_t *out, uint32_t epoch)
+{
+	tide_lane_set_epoch(lane, epoch);
+	*out++ = TIDE_KIND_EPOCH;
+	out = tide_put_ticks(out, &lane->encoder, tide_ticks());
+	lane->since_tick = 0;
+	return tide_put_varint(out, epoch);
+}
+
+/* A free: what the shadow said, unless the block was allocated in the same epoch. */
+static inline uint8_t *put_found(struct tide_lane *lane, uint8_t *out, const void *addr)
+{
+	uint8_t found = tide_shadow_take(addr, lane->tag);
+	if (__builtin_expect(found == lane->tag, 1))
+		return out;
+	*out++ = TIDE_KIND_FOUND;
+	return tide_put_varint(out, found);
+}
+
+/* What may stand before an event: EPOCH, THREAD, TICK, SYNC. */
 static uint8_t *begin(struct tide_lane *lane, uint32_t word)
 {
 	uint8_t *out = lane->at;
+	uint32_t epoch = tide_ring_epoch();
+	if (__builtin_expect(lane->epoch != epoch, 0))
+		out = enter_epoch(lane, out, epoch);
 	uint32_t tid = tide_lane_tid();
 	if (__builtin_expect(lane->tid != tid, 0)) {
 		*out++ = TIDE_KIND_THREAD;
@@ -148,6 +173,7 @@ void tide_record_alloc(enum tide_kind kind, const struct tide_regs *regs, const 
 		out = tide_put_varint(out, size);
 		if (kind == TIDE_KIND_ALIGNED)
 			out = tide_put_varint(out, value);
+		tide_shadow_set(addr, lane->tag); /* before the commit: whoever sees the event finds its byte */
 		tide_lane_commit(lane, out);
 	}
 	leave(lane);
@@ -156,12 +182,16 @@ void tide_record_alloc(enum tide_kind kind, const struct tide_regs *regs, const 
 void tide_record_free(enum tide_kind kind, const void *addr)
 {
 	struct tide_lane *lane = tide_lane_enter();
-	if (!lane)
+	if (!lane) {
+		tide_shadow_take(addr, TIDE_TAG_NONE);
 		return;
+	}
 	if (tide_lane_room(lane, tide_item_bound(0, 0))) {
-		uint8_t *tag = begin(lane, tide_word_of((uintptr_t)addr));
+		uint8_t *tag = put_found(lane, begin(lane, tide_word_of((uintptr_t)addr)), addr);
 		*tag = (uint8_t)kind;
 		tide_lane_commit(lane, tide_put_addr(tag + 1, tag, &lane->encoder, (uintptr_t)addr, true));
+	} else {
+		tide_shadow_take(addr, TIDE_TAG_NONE);
 	}
 	tide_lane_leave(lane);
 }

@@ -13,6 +13,8 @@
 
 #define LEVEL 1
 
+_Atomic uint32_t tide_ring_now;
+
 struct segment_count {
 	uint32_t frames;
 	uint64_t events;
@@ -48,6 +50,7 @@ void tide_ring_fork_child(void)
 	ring.segment = ring.lap = ring.used = 0;
 	ring.frame_seq = 0;
 	memset(ring.in, 0, sizeof ring.in);
+	atomic_store_explicit(&tide_ring_now, 0, memory_order_relaxed);
 	tide_unlock(&ring.lock);
 }
 
@@ -101,6 +104,7 @@ static void begin_segment(void)
 	memcpy((uint8_t *)s + sizeof s->magic, (uint8_t *)&fresh + sizeof s->magic, sizeof fresh - sizeof s->magic);
 	put_magic(&s->magic, fresh.magic);
 	ring.used = sizeof *s;
+	atomic_store_explicit(&tide_ring_now, (ring.lap - 1) * segments + ring.segment + 1, memory_order_relaxed);
 	tide_control_add(TIDE_CTL_SEGMENT, 1);
 }
 

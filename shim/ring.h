@@ -7,10 +7,19 @@
 #ifndef TIDE_RING_H
 #define TIDE_RING_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "format/layout.h"
+
+/* The current epoch: how many segments have been begun. Read on every event; whatever happens after an event of
+ * epoch e is of epoch e or later, so that "all events up to epoch e" is always a state that the program was in. */
+extern _Atomic uint32_t tide_ring_now;
+static inline uint32_t tide_ring_epoch(void)
+{
+	return atomic_load_explicit(&tide_ring_now, memory_order_relaxed);
+}
 
 /* Takes memory for the compressor; once a process. False: none. */
 bool tide_ring_init(void);

@@ -226,6 +226,8 @@ static int next_in_block(struct tide_lane *lane, struct tide_lane_env *env)
 			lane->next.tid = (uint32_t)item.value;
 			continue;
 		}
+		if (item.kind == TIDE_KIND_FOUND) /* of the free after it: says nothing that a replay does not know */
+			continue;
 		if (item.kind == TIDE_KIND_SYNC)
 			lane->seq = item.seq;
 		lane->run_ticks = item.ticks;

@@ -20,7 +20,7 @@ static bool header_holds(const struct tide_block *b, const struct tide_account_s
 static enum block_read block_state(const struct tide_block *b, const struct tide_account_source *s, uint32_t lane)
 {
 	static const struct tide_block zero;
-	if (memcmp(b, &zero, offsetof(struct tide_block, reserved)) == 0)
+	if (memcmp(b, &zero, offsetof(struct tide_block, rest)) == 0)
 		return BLOCK_UNUSED;
 	if (b->magic == 0 && b->file_uid == s->file_uid)
 		return BLOCK_BEING_BEGUN;

@@ -120,7 +120,7 @@ int tide_items_next(struct tide_items *d, struct tide_item *ret)
 		return -1;
 	}
 	*ret = (struct tide_item){.kind = (enum tide_kind)(tag & (TIDE_KINDS - 1))};
-	ret->is_event = ret->kind > TIDE_KIND_THREAD;
+	ret->is_event = tide_kind_is_event(ret->kind);
 	ret->has_stack = info->fields & (TIDE_F_STACK | TIDE_F_PYSTACK);
 	get_fields(d, tag, info->fields, ret);
 	ret->ticks = d->ticks;

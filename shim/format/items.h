@@ -43,7 +43,9 @@
 	X(PYREALLOC_FAILED, 22, "pyrealloc-failed", 0)                                        \
 	X(PYREALLOC_GONE, 23, "pyrealloc-gone", 0)                                            \
 	X(FORK, 24, "fork", TIDE_F_VALUE)                                                     \
-	X(MARK, 25, "mark", TIDE_F_VALUE)
+	X(MARK, 25, "mark", TIDE_F_VALUE)                                                     \
+	X(EPOCH, 26, "epoch", TIDE_F_TICKS | TIDE_F_VALUE)                                    \
+	X(FOUND, 27, "found", TIDE_F_VALUE)
 
 enum tide_field {
 	TIDE_F_TICKS = 1,   /* varint: clock ticks since the block's last time */
@@ -54,7 +56,8 @@ enum tide_field {
 	TIDE_F_SIZE = 32,   /* varint: bytes asked for */
 	TIDE_F_RANGE = 64,  /* varint address / 4096, varint length in bytes */
 	TIDE_F_VALUE = 128, /* varint; THREAD tid, ALIGNED alignment, MMAP prot | flags << 8, MREMAP old address,
-	                       MADVISE advice, BRK new break, FORK child pid, MARK enum tide_mark */
+	                       MADVISE advice, BRK new break, FORK child pid, MARK enum tide_mark,
+	                       EPOCH its number, FOUND the shadow byte that the free after it found */
 	TIDE_F_VALUE2 = 256 /* varint; MMAP fd kind (0 anonymous, 1 file), MREMAP old length */
 };
 
@@ -64,6 +67,12 @@ enum tide_kind {
 #undef TIDE_ITEM_ENUM
 		TIDE_KINDS = 32
 };
+
+/* Items that are operations of the program; the others say when, by whom, and in which order. */
+static inline bool tide_kind_is_event(enum tide_kind kind)
+{
+	return kind > TIDE_KIND_THREAD && kind != TIDE_KIND_EPOCH && kind != TIDE_KIND_FOUND;
+}
 
 enum tide_mark {
 	TIDE_MARK_PYTHON_FINALIZING = 1, /* the interpreter began to shut down */
@@ -88,7 +97,7 @@ struct tide_stack_delta {
 
 struct tide_item {
 	enum tide_kind kind;
-	bool is_event;  /* counted in `events`: all but TICK, SYNC, THREAD */
+	bool is_event;  /* counted in `events`: tide_kind_is_event */
 	bool has_stack; /* native and python deltas are meaningful (0/0: same as before) */
 	uint64_t addr;
 	uint64_t size; /* bytes; RANGE: length */

@@ -19,8 +19,8 @@
 
 #define TIDE_PAGE 4096u
 #define TIDE_FILE_MIN (256u << 10)
-#define TIDE_FILE_MAX (UINT64_C(1) << 38) /* with more, a segment would not fit 32 bits */
-#define TIDE_SEGMENTS_MAX 250u            /* a later shadow byte names a segment, with values to spare */
+#define TIDE_FILE_MAX (UINT64_C(1) << 36) /* with more, a segment would be longer than a reader takes (1 GiB) */
+#define TIDE_SEGMENTS_MAX 56u             /* a later shadow byte names a segment, with values to spare */
 #define TIDE_BLOCK_MIN 4096u
 #define TIDE_BLOCK_MAX 65536u
 #define TIDE_FRAME_ALIGN 64u
@@ -150,11 +150,13 @@ struct tide_block {
 	uint64_t ticks;
 	uint32_t tid; /* thread that wrote when the block was begun */
 	uint32_t encoding;
-	uint32_t checksum;  /* low half of XXH64, seed = file_uid, of the 64 bytes before this field */
+	uint32_t epoch; /* in force when the block was begun */
+	uint32_t reserved;
+	uint32_t checksum;  /* low half of XXH64, seed = file_uid, of the 72 bytes before this field */
 	uint32_t committed; /* payload bytes that are whole items: release store, read with acquire */
 	uint32_t events;    /* events in them: stored before `committed`, so it may run ahead by one */
 	uint32_t state;     /* enum tide_block_state */
-	uint8_t reserved[48];
+	uint8_t rest[40];
 };
 enum tide_block_state { TIDE_BLOCK_EMPTY = 0, TIDE_BLOCK_OPEN = 1, TIDE_BLOCK_SEALING = 2 };
 #define TIDE_BLOCK_CHECKED ((uint32_t)offsetof(struct tide_block, checksum))
@@ -194,7 +196,7 @@ struct tide_frame {
 	uint64_t block_seq;
 	uint64_t events_before;
 	uint32_t events;
-	uint32_t flags;
+	uint32_t epoch;   /* EVENTS: of the block; else 0 */
 	uint64_t mono_ns; /* anchor at the beginning, as in the block */
 	uint64_t ticks;
 	uint64_t mono_end_ns; /* anchor when it was sealed */
@@ -209,7 +211,7 @@ _Static_assert(offsetof(struct tide_superblock, pid) == 128, "superblock.pid");
 _Static_assert(sizeof(struct tide_control) == 16 + TIDE_CTL_WORDS * 16, "control");
 _Static_assert(sizeof(struct tide_def) == 24, "definition");
 _Static_assert(sizeof(struct tide_block) == 128, "block");
-_Static_assert(TIDE_BLOCK_CHECKED == 64, "block.checksum");
+_Static_assert(TIDE_BLOCK_CHECKED == 72, "block.checksum");
 _Static_assert(sizeof(struct tide_segment) == 64, "segment");
 _Static_assert(sizeof(struct tide_frame) == 128, "frame");
 _Static_assert(TIDE_FRAME_CHECKED == 120, "frame.header_checksum");
@@ -238,11 +240,9 @@ static inline struct tide_geometry tide_geometry_of(uint64_t size)
 	g.staging_off = g.defs_off + g.defs_len;
 	g.ring_off = g.staging_off + (uint64_t)g.lanes * g.block_len;
 	uint64_t room = size - TIDE_PAGE - g.ring_off;
-	uint64_t segment = tide_round_down(room / 64, TIDE_PAGE);
+	uint64_t segment = tide_round_down(room / 48 + TIDE_PAGE - 1, TIDE_PAGE);
 	uint64_t least = 2ull * g.block_len;
-	g.segment_len = (uint32_t)(segment < least ? least : segment > (64u << 20) ? (64u << 20) : segment);
-	while (room / g.segment_len > TIDE_SEGMENTS_MAX)
-		g.segment_len *= 2;
+	g.segment_len = (uint32_t)(segment < least ? least : segment);
 	g.ring_len = tide_round_down(room, g.segment_len);
 	return g;
 }

@@ -4,6 +4,7 @@
  */
 #include "python/interp.h"
 #include "record.h"
+#include "shadow.h"
 
 enum { DOMAIN_MEM = 1, DOMAIN_OBJ = 2 };
 
@@ -36,14 +37,16 @@ static void *on_realloc(void *ctx, void *block, size_t size)
 {
 	struct tide_py_allocator *next = ctx;
 	bool was_in_pool = block && tide_on() && tide_py_in_arena(block);
+	uint8_t known = was_in_pool ? tide_shadow_peek(block) : TIDE_TAG_NONE;
 	if (was_in_pool)
 		tide_record_free(TIDE_KIND_PYREALLOC_FREE, block);
 	void *now = next->realloc(next->ctx, block, size);
 	if (!was_in_pool)
 		record(TIDE_KIND_PYALLOC, now, size);
-	else if (!now)
+	else if (!now) {
+		tide_shadow_set(block, known);
 		tide_record_plain(TIDE_KIND_PYREALLOC_FAILED, NULL, 0);
-	else if (tide_py_in_arena(now))
+	} else if (tide_py_in_arena(now))
 		tide_record_alloc(TIDE_KIND_PYREALLOC_ALLOC, NULL, now, size, 0);
 	else
 		tide_record_plain(TIDE_KIND_PYREALLOC_GONE, NULL, 0);
