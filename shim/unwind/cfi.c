@@ -361,30 +361,46 @@ static struct tide_rule rule_of(const struct state *s)
 	return rule;
 }
 
-struct tide_rule tide_cfi_rule(const struct tide_unwind_module *object, uintptr_t pc, bool exact)
-{
-	struct tide_rule unknown = {.kind = TIDE_RULE_UNKNOWN};
-	uintptr_t target = exact ? pc : pc - 1;
+struct fde {
+	uintptr_t begin;
 	struct cie cie;
-	const uint8_t *fde = find_fde(object, target);
+	struct bytes program;
+};
+
+/* The FDE whose range holds `address`. */
+static bool read_fde(const struct tide_unwind_module *object, uintptr_t address, struct fde *ret)
+{
+	const uint8_t *fde = find_fde(object, address);
 	if (!fde)
-		return unknown;
+		return false;
 	struct bytes b = entry_at(fde, object);
 	const uint8_t *cie_field = b.at;
 	uint64_t back = get_fixed(&b, 4);
-	if (b.bad || back == 0 || !read_cie(cie_field - back, object, &cie))
-		return unknown;
-	uintptr_t begin = get_pointer(&b, cie.encoding), len = get_pointer(&b, cie.encoding & 0x0f);
-	if (cie.has_length)
+	if (b.bad || back == 0 || !read_cie(cie_field - back, object, &ret->cie))
+		return false;
+	uintptr_t len;
+	ret->begin = get_pointer(&b, ret->cie.encoding);
+	len = get_pointer(&b, ret->cie.encoding & 0x0f);
+	if (ret->cie.has_length)
 		skip(&b, unsigned_leb(&b));
-	if (b.bad || target < begin || target - begin >= len)
-		return unknown;
-	if (cie.signal)
+	ret->program = b;
+	return !b.bad && address >= ret->begin && address - ret->begin < len;
+}
+
+struct tide_rule tide_cfi_rule(const struct tide_unwind_module *object, uintptr_t pc, bool exact)
+{
+	struct tide_rule unknown = {.kind = TIDE_RULE_UNKNOWN}, end = {.kind = TIDE_RULE_END};
+	uintptr_t target = exact ? pc : pc - 1;
+	struct fde f;
+	if (!read_fde(object, target,
+		      &f)) /* no call returns to where a function begins: makecontext planted it, or its like */
+		return !exact && read_fde(object, pc, &f) && f.begin == pc && !f.cie.signal ? end : unknown;
+	if (f.cie.signal)
 		return (struct tide_rule){.kind = TIDE_RULE_SIGNAL};
-	struct machine m = {.at = begin, .target = target, .cie = &cie};
-	if (!run(&m, cie.program))
+	struct machine m = {.at = f.begin, .target = target, .cie = &f.cie};
+	if (!run(&m, f.cie.program))
 		return unknown;
 	m.initial = m.now;
-	m.at = begin;
-	return run(&m, b) ? rule_of(&m.now) : unknown;
+	m.at = f.begin;
+	return run(&m, f.program) ? rule_of(&m.now) : unknown;
 }

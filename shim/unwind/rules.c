@@ -9,55 +9,28 @@
 #define SLOTS_MOST (1u << 24)
 #define EXACT (UINT64_C(1) << 63) /* key bit: the pc of an interrupted function */
 
-struct slot {
-	_Atomic uint64_t key;  /* 0: free; set once, by whoever takes the slot */
-	_Atomic uint64_t rule; /* packed; 0: not known (yet, or any more) */
-};
-struct table {
-	uint32_t slots; /* a power of two */
-	atomic_uint used;
-	struct slot slot[];
-};
-
-static struct table *_Atomic current;
+struct tide_rule_table *_Atomic tide_rules;
 static struct tide_lock growing;
 
-/* kind 0-2, cfa_from_bp 3, bp 4-5, cfa_offset 8-35, bp_offset 36-63; offsets in units of 8. */
 static uint64_t pack(struct tide_rule r)
 {
 	return (uint64_t)r.kind | (uint64_t)r.cfa_from_bp << 3 | (uint64_t)r.bp << 4 |
 	       ((uint64_t)(r.cfa_offset / 8) & 0xfffffff) << 8 | ((uint64_t)(r.bp_offset / 8) & 0xfffffff) << 36;
 }
 
-static struct tide_rule unpack(uint64_t packed)
+static struct tide_rule_table *new_table(uint32_t slots)
 {
-	return (struct tide_rule){
-		.kind = packed & 7,
-		.cfa_from_bp = packed >> 3 & 1,
-		.bp = packed >> 4 & 3,
-		.cfa_offset = (int32_t)(packed >> 8 << 4) >> 4 << 3,
-		.bp_offset = (int32_t)(packed >> 36 << 4) >> 4 << 3,
-	};
-}
-
-static uint32_t first_slot(uint64_t key, uint32_t slots)
-{
-	return (uint32_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & (slots - 1);
-}
-
-static struct table *new_table(uint32_t slots)
-{
-	struct table *t = tide_sys_memory(sizeof *t + slots * sizeof(struct slot));
+	struct tide_rule_table *t = tide_sys_memory(sizeof *t + slots * sizeof(struct tide_rule_slot));
 	if (t)
 		t->slots = slots;
 	return t;
 }
 
-static void insert(struct table *t, uint64_t key, uint64_t rule)
+static void insert(struct tide_rule_table *t, uint64_t key, uint64_t rule)
 {
 	uint32_t mask = t->slots - 1;
-	for (uint32_t i = first_slot(key, t->slots), tries = 0; tries < t->slots; i = (i + 1) & mask, tries++) {
-		struct slot *s = &t->slot[i];
+	for (uint32_t i = tide_rule_slot_of(key, t->slots), tries = 0; tries < t->slots; i = (i + 1) & mask, tries++) {
+		struct tide_rule_slot *s = &t->slot[i];
 		uint64_t free_key = 0;
 		if (atomic_compare_exchange_strong_explicit(&s->key, &free_key, key, memory_order_relaxed,
 							    memory_order_relaxed))
@@ -70,12 +43,12 @@ static void insert(struct table *t, uint64_t key, uint64_t rule)
 }
 
 /* The old table stays: somebody may be reading it. All old ones together are smaller than the new one. */
-static void grow(struct table *old)
+static void grow(struct tide_rule_table *old)
 {
 	if ((old && old->slots >= SLOTS_MOST) || !tide_trylock(&growing))
 		return;
-	if (atomic_load_explicit(&current, memory_order_relaxed) == old) {
-		struct table *t = new_table(old ? old->slots * 2 : FIRST_SLOTS);
+	if (atomic_load_explicit(&tide_rules, memory_order_relaxed) == old) {
+		struct tide_rule_table *t = new_table(old ? old->slots * 2 : FIRST_SLOTS);
 		for (uint32_t i = 0; t && old && i < old->slots; i++) {
 			uint64_t key = atomic_load_explicit(&old->slot[i].key, memory_order_relaxed);
 			uint64_t rule = atomic_load_explicit(&old->slot[i].rule, memory_order_relaxed);
@@ -83,43 +56,49 @@ static void grow(struct table *old)
 				insert(t, key, rule);
 		}
 		if (t)
-			atomic_store_explicit(&current, t, memory_order_release);
+			atomic_store_explicit(&tide_rules, t, memory_order_release);
 	}
 	tide_unlock(&growing);
 }
 
-static struct tide_rule compute(uintptr_t pc, bool exact)
+/* False: the answer may be another one the next time (no object there yet, or somebody is just registering it). */
+static bool compute(uintptr_t pc, bool exact, struct tide_rule *ret)
 {
 	const struct tide_unwind_module *m = tide_module_at(exact ? pc : pc - 1);
-	if (!m || m->gone || !m->eh_frame_hdr)
-		return (struct tide_rule){.kind = TIDE_RULE_UNKNOWN};
-	return tide_cfi_rule(m, pc, exact);
+	*ret = (struct tide_rule){.kind = TIDE_RULE_UNKNOWN};
+	if (!m || m->gone)
+		return false;
+	if (m->eh_frame_hdr)
+		*ret = tide_cfi_rule(m, pc, exact);
+	return true;
 }
 
-static struct tide_rule learn(uintptr_t pc, bool exact, uint64_t key)
+static uint64_t learn(uintptr_t pc, bool exact, uint64_t key)
 {
-	struct tide_rule rule = compute(pc, exact);
-	struct table *t = atomic_load_explicit(&current, memory_order_acquire);
+	struct tide_rule rule;
+	if (!compute(pc, exact, &rule))
+		return pack(rule);
+	struct tide_rule_table *t = atomic_load_explicit(&tide_rules, memory_order_acquire);
 	if (!t || atomic_load_explicit(&t->used, memory_order_relaxed) > t->slots / 2) {
 		grow(t);
-		t = atomic_load_explicit(&current, memory_order_acquire);
+		t = atomic_load_explicit(&tide_rules, memory_order_acquire);
 	}
 	if (t && atomic_load_explicit(&t->used, memory_order_relaxed) < t->slots / 4 * 3)
 		insert(t, key, pack(rule));
-	return rule;
+	return pack(rule);
 }
 
-struct tide_rule tide_rule_for(uintptr_t pc, bool exact)
+uint64_t tide_rule_search(uintptr_t pc, bool exact)
 {
 	uint64_t key = pc | (exact ? EXACT : 0);
-	struct table *t = atomic_load_explicit(&current, memory_order_acquire);
+	struct tide_rule_table *t = atomic_load_explicit(&tide_rules, memory_order_acquire);
 	uint32_t mask = t ? t->slots - 1 : 0;
-	for (uint32_t i = t ? first_slot(key, t->slots) : 0; t; i = (i + 1) & mask) {
+	for (uint32_t i = t ? tide_rule_slot_of(key, t->slots) : 0; t; i = (i + 1) & mask) {
 		uint64_t there = atomic_load_explicit(&t->slot[i].key, memory_order_relaxed);
 		if (there == key) {
 			uint64_t rule = atomic_load_explicit(&t->slot[i].rule, memory_order_relaxed);
 			if (rule)
-				return unpack(rule);
+				return rule;
 			break;
 		}
 		if (there == 0)
@@ -130,7 +109,7 @@ struct tide_rule tide_rule_for(uintptr_t pc, bool exact)
 
 void tide_rules_flush(void)
 {
-	struct table *t = atomic_load_explicit(&current, memory_order_acquire);
+	struct tide_rule_table *t = atomic_load_explicit(&tide_rules, memory_order_acquire);
 	for (uint32_t i = 0; t && i < t->slots; i++)
 		if (atomic_load_explicit(&t->slot[i].rule, memory_order_relaxed))
 			atomic_store_explicit(&t->slot[i].rule, 0, memory_order_relaxed);

@@ -66,14 +66,6 @@ static bool find_mapping(uintptr_t sp, struct tide_stack_range *ret)
 	return found;
 }
 
-static uintptr_t remember(struct tide_unwinder *u, struct tide_stack_range range)
-{
-	u->current = u->ranges++ % TIDE_STACKS_KEPT;
-	u->range[u->current] = range;
-	u->lookups = 0;
-	return range.high;
-}
-
 /* The main thread's stack has grown since its mapping was looked up. */
 static bool has_grown(const struct tide_stack_range *range, uintptr_t sp)
 {
@@ -81,23 +73,32 @@ static bool has_grown(const struct tide_stack_range *range, uintptr_t sp)
 	return main_stack >= range->low && main_stack < range->high && sp < range->low && range->low - sp < GUARD_GAP;
 }
 
-uintptr_t tide_stack_end(struct tide_unwinder *u, uintptr_t sp)
+static struct tide_stack_range range_of(struct tide_unwinder *u, uintptr_t sp)
 {
-	struct tide_stack_range range = u->range[u->current];
+	struct tide_stack_range none = {0, 0}, range;
 	uint32_t kept = u->ranges < TIDE_STACKS_KEPT ? u->ranges : TIDE_STACKS_KEPT;
-	u->lookups++;
-	if (sp >= range.low && sp < range.high)
-		return range.high;
 	for (uint32_t i = 0; i < kept; i++) {
 		struct tide_stack_range *r = &u->range[i];
 		if (has_grown(r, sp))
 			r->low = sp & ~(uintptr_t)4095;
-		if (sp >= r->low && sp < r->high) {
-			u->current = i;
-			return r->high;
-		}
+		if (sp >= r->low && sp < r->high)
+			return *r;
 	}
-	if (u->ranges >= TIDE_STACKS_KEPT && u->lookups < LOOKUPS_APART)
-		return 0;
-	return find_mapping(sp, &range) ? remember(u, range) : 0;
+	if (u->ranges >= TIDE_STACKS_KEPT && u->lookups++ < LOOKUPS_APART)
+		return none;
+	if (!find_mapping(sp, &range))
+		return none;
+	u->range[u->ranges++ % TIDE_STACKS_KEPT] = range;
+	u->lookups = 0;
+	return range;
+}
+
+uintptr_t tide_stack_end(struct tide_unwinder *u, uintptr_t sp)
+{
+	return range_of(u, sp).high;
+}
+
+void tide_stack_switch(struct tide_unwinder *u, uintptr_t sp)
+{
+	u->stack = range_of(u, sp);
 }

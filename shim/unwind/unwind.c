@@ -9,194 +9,327 @@
 
 static atomic_uint generation = 1; /* of all rules; remembered walks of an earlier one are void */
 
-/* A walk in hand: the state at one frame, and the readable stack. */
+/* A walk in hand. */
 struct walk {
 	struct tide_unwinder *u;
-	struct tide_frame_seen now;
-	uintptr_t high;
+	uintptr_t pc, sp;
+	uintptr_t bp_at;   /* the cell that bp is in at this frame; BP_HERE: the register, bp_here; or TIDE_BP_GONE */
+	uintptr_t bp_here; /* where the walk began or was interrupted */
+	uintptr_t start, high; /* what may be read */
+	uint32_t at;           /* candidates for a meeting are frames [1] .. [at] */
+	uint32_t fresh, kept;
+	uint32_t max;     /* frames wanted */
+	bool interrupted; /* the frame in hand was, by a signal: its pc is not a return address */
+	bool crossed;     /* a signal frame was */
+	uint64_t end;
+	uintptr_t end_cell; /* 0: none */
 };
+
+#define BP_HERE 0u
 
 enum step { STEP_ON, STEP_END, STEP_CUT };
 
-static bool load(const struct walk *w, uintptr_t at, uintptr_t *ret)
+static inline uint64_t cell(uintptr_t at)
 {
-	if (at < w->now.sp || at > w->high - sizeof *ret || at % sizeof *ret)
+	return *(const uint64_t *)at;
+}
+
+static bool readable(const struct walk *w, uintptr_t at)
+{
+	return at >= w->start && at <= w->high - sizeof at && at % sizeof at == 0;
+}
+
+static bool bp_now(const struct walk *w, uintptr_t bp_at, uintptr_t *ret)
+{
+	if (bp_at == BP_HERE)
+		*ret = w->bp_here;
+	else if (bp_at != TIDE_BP_GONE && readable(w, bp_at))
+		*ret = cell(bp_at);
+	else
 		return false;
-	*ret = *(const uintptr_t *)at;
 	return true;
 }
 
 /* The kernel's frame: all registers are in it, and the interrupted code may run on another stack. */
 static enum step step_signal(struct walk *w)
 {
-	struct tide_frame_seen next = {.was_interrupted = true};
-	uintptr_t frame = w->now.sp;
-	if (!load(w, frame + TIDE_UCONTEXT_PC, &next.pc) || !load(w, frame + TIDE_UCONTEXT_SP, &next.sp) ||
-	    !load(w, frame + TIDE_UCONTEXT_BP, &next.bp))
+	uintptr_t frame = w->sp;
+	if (!readable(w, frame) || !readable(w, frame + TIDE_UCONTEXT_PC))
 		return STEP_CUT;
-	if (next.sp < frame || next.sp >= w->high)
-		w->high = tide_stack_end(w->u, next.sp);
-	w->now = next;
-	return w->high ? STEP_ON : STEP_CUT;
-}
-
-/* From w->now to the frame outside it. */
-static enum step step(struct walk *w, bool *ret_uses_bp)
-{
-	struct tide_frame_seen *now = &w->now, next = {.bp = now->bp, .bp_lost = now->bp_lost};
-	struct tide_rule rule = tide_rule_for(now->pc, now->was_interrupted);
-	*ret_uses_bp = rule.kind == TIDE_RULE_STEP && rule.cfa_from_bp;
-	if (rule.kind == TIDE_RULE_SIGNAL)
-		return step_signal(w);
-	if (rule.kind == TIDE_RULE_END)
-		return STEP_END;
-	if (rule.kind != TIDE_RULE_STEP || (rule.cfa_from_bp && now->bp_lost))
-		return STEP_CUT;
-	next.sp = (rule.cfa_from_bp ? now->bp : now->sp) + (uintptr_t)(intptr_t)rule.cfa_offset;
-	if (next.sp <= now->sp || next.sp > w->high || !load(w, next.sp - TIDE_RA_BELOW_CFA, &next.pc))
-		return STEP_CUT;
-	if (rule.bp == TIDE_BP_SAVED) {
-		next.bp_cell = next.sp + (uintptr_t)(intptr_t)rule.bp_offset;
-		next.bp_lost = !load(w, next.bp_cell, &next.bp);
-	} else if (rule.bp == TIDE_BP_LOST) {
-		next.bp_lost = true;
+	w->pc = cell(frame + TIDE_UCONTEXT_PC);
+	w->sp = cell(frame + TIDE_UCONTEXT_SP);
+	w->bp_here = cell(frame + TIDE_UCONTEXT_BP);
+	w->bp_at = BP_HERE;
+	w->crossed = w->interrupted = true;
+	w->at = 0;
+	if (w->sp < frame || w->sp >= w->high) {
+		w->high = tide_stack_end(w->u, w->sp);
+		w->start = w->sp;
 	}
-	w->now = next;
-	return next.pc ? STEP_ON : STEP_END;
+	return w->high && w->sp % sizeof w->sp == 0 ? STEP_ON : STEP_CUT;
 }
 
-/* Remembered frame number i, counted from outside. */
-static struct tide_frame_seen *remembered(struct tide_unwinder *u, uint32_t i)
+/* The canonical frame address by a rule that is not sp + constant; 0: cannot be told. */
+static uintptr_t cfa_from_bp(struct walk *w, uint64_t rule, struct tide_frame_fresh *f)
 {
-	return &u->frame[TIDE_STACK_MAX - 1 - i];
+	uintptr_t bp;
+	if ((rule & TIDE_PACKED_KIND) != TIDE_RULE_STEP || !bp_now(w, w->bp_at, &bp))
+		return 0;
+	f->bp_value = bp ? bp : 1; /* 1 is no bp of a frame either */
+	bp += (uintptr_t)tide_packed_cfa(rule);
+	return bp % sizeof bp == 0 ? bp : 0;
 }
 
-/* Whether what frame f was read from, on leaving the frame inside it, is unchanged. */
-static bool stands(const struct walk *w, const struct tide_frame_seen *f)
+/* From the frame in hand to the one outside it. */
+static inline enum step step(struct walk *w, uint64_t rule)
 {
-	uintptr_t value;
-	if (f->was_interrupted || !load(w, f->sp - TIDE_RA_BELOW_CFA, &value) || value != f->pc)
-		return false;
-	return !f->bp_matters || !f->bp_cell || (load(w, f->bp_cell, &value) && value == f->bp);
+	struct tide_frame_fresh *f = &w->u->fresh[w->fresh++];
+	*f = (struct tide_frame_fresh){w->pc, w->sp, TIDE_BP_KEPT, 0};
+	uintptr_t cfa = w->sp + (uintptr_t)tide_packed_cfa(rule);
+	if (__builtin_expect((rule & (TIDE_PACKED_KIND | TIDE_PACKED_FROM_BP)) != TIDE_RULE_STEP, 0)) {
+		if ((rule & TIDE_PACKED_KIND) == TIDE_RULE_END)
+			return STEP_END;
+		if ((rule & TIDE_PACKED_KIND) == TIDE_RULE_SIGNAL)
+			return step_signal(w);
+		cfa = cfa_from_bp(w, rule, f);
+	}
+	if (__builtin_expect(cfa <= w->sp || cfa > w->high, 0))
+		return STEP_CUT;
+	w->pc = cell(cfa - TIDE_RA_BELOW_CFA);
+	w->sp = cfa;
+	if ((rule & TIDE_PACKED_BP) == TIDE_PACKED_BP_SAVED)
+		w->bp_at = f->bp_saved = cfa + (uintptr_t)tide_packed_bp(rule);
+	else if (rule & TIDE_PACKED_BP)
+		w->bp_at = f->bp_saved = TIDE_BP_GONE;
+	if (__builtin_expect(w->pc != 0, 1))
+		return STEP_ON;
+	w->end_cell = cfa;
+	return STEP_END;
 }
 
-/* If the walk has come to a remembered frame (candidates are the *at outermost ones), *at becomes the number of frames from
- * there outwards, and *ret_from how many of the outermost do not stand any more: 0 means the rest of the walk is known. */
-static bool meets(const struct walk *w, uint32_t *at, uint32_t *ret_from)
+static inline bool returns_there(const struct tide_unwinder *u, uint32_t i)
+{
+	return cell(u->sp[i] - TIDE_RA_BELOW_CFA) == u->pc[i];
+}
+
+static bool same_bp(const struct walk *w, uint32_t i, uintptr_t bp_at)
+{
+	uintptr_t bp;
+	if (!w->u->bp_value[i])
+		return true;
+	return bp_now(w, bp_at, &bp) && (bp ? bp : 1) == w->u->bp_value[i];
+}
+
+/* verify(), where some rule needs bp: the outermost frame that stands, and whether what is outside it must too. */
+static uint32_t verify_with_bp(const struct walk *w, uint32_t from, uint32_t last, bool *ret_outside)
+{
+	const struct tide_unwinder *u = w->u;
+	uintptr_t bp_at = w->bp_at;
+	uint32_t i = from;
+	bool same;
+	while ((same = same_bp(w, i, bp_at)) && i > last && returns_there(u, i - 1)) {
+		if (u->bp_saved[i] != TIDE_BP_KEPT)
+			bp_at = u->bp_saved[i];
+		if (--i == 0)
+			break;
+	}
+	*ret_outside = same;
+	return i;
+}
+
+/* Frame `from` is where the walk in hand is. True: so is the rest of it, and the end. Otherwise *ret is the outermost frame that
+ * must be as remembered. */
+static inline bool verify(const struct walk *w, uint32_t from, uint32_t *ret)
+{
+	const struct tide_unwinder *u = w->u;
+	uint32_t i = from, last = u->end_is_cell ? 0 : 1;
+	bool whole = true;
+	if (__builtin_expect(u->end == TIDE_WORD_CUT_LIMIT, 0)) {
+		/* what is outside frame 1 is not known: are there frames enough? */
+		whole = w->fresh + from >= w->max;
+		last = whole ? w->fresh + from - w->max + 1 : 1;
+	}
+	if (__builtin_expect(u->needing_bp != 0, 0)) {
+		bool outside;
+		i = verify_with_bp(w, from, last, &outside);
+		whole = whole && outside;
+	} else {
+		while (i > last && returns_there(u, i - 1))
+			i--;
+	}
+	*ret = i ? i : 1;
+	return i == last && whole;
+}
+
+/* Frames `from` to `to` stand and are taken as walked, but for the last, which is now in hand. */
+static void jump(struct walk *w, uint32_t from, uint32_t to)
 {
 	struct tide_unwinder *u = w->u;
-	while (*at > 0 && remembered(u, *at - 1)->sp < w->now.sp)
-		--*at;
-	if (*at == 0)
-		return false;
-	const struct tide_frame_seen *f = remembered(u, *at - 1);
-	if (f->sp != w->now.sp || f->pc != w->now.pc || f->was_interrupted != w->now.was_interrupted)
-		return false;
-	if (f->bp_matters && (w->now.bp_lost || f->bp_lost || f->bp != w->now.bp))
-		return false;
-	uint32_t i = *at - 1;
-	while (i > 0 && stands(w, remembered(u, i - 1)))
-		i--;
-	*ret_from = i;
-	return true;
-}
-
-static void push(struct tide_unwinder *u, uint32_t *fresh, const struct tide_frame_seen *f)
-{
-	u->fresh[(*fresh)++] = *f;
-}
-
-/* Frames at - 1 down to `from` stand; further out something changed. Takes them as walked and ends at the outermost of them.
- * A bp that did not matter was not compared, so it is loaded anew. */
-static void jump(struct walk *w, uint32_t at, uint32_t from, uint32_t *fresh, uint32_t max)
-{
-	for (uint32_t i = at - 1; i > from && *fresh < max; i--) {
-		struct tide_frame_seen next = *remembered(w->u, i - 1);
-		push(w->u, fresh, &w->now);
-		w->u->fresh[*fresh - 1].uses_bp = remembered(w->u, i)->uses_bp;
-		next.bp = w->now.bp;
-		if (next.bp_cell)
-			next.bp_lost = !load(w, next.bp_cell, &next.bp);
-		w->now = next;
+	for (uint32_t i = from; i > to && w->fresh < TIDE_STACK_MAX; i--) {
+		u->fresh[w->fresh++] = (struct tide_frame_fresh){u->pc[i], u->sp[i], u->bp_saved[i], u->bp_value[i]};
+		if (u->bp_saved[i] != TIDE_BP_KEPT)
+			w->bp_at = u->bp_saved[i];
 	}
+	w->pc = u->pc[to];
+	w->sp = u->sp[to];
+	w->at = to - 1;
 }
 
-/* The walk becomes what is remembered: `fresh` inner frames before `kept` outer ones. */
-static void remember(struct tide_unwinder *u, uint32_t fresh, uint32_t kept, uint64_t last)
+/* True: the rest of the walk is known. */
+static inline bool meet(struct walk *w)
 {
-	if (fresh + kept > TIDE_STACK_MAX || last == TIDE_WORD_CUT_LIMIT) {
-		u->depth = 0;
+	const struct tide_unwinder *u = w->u;
+	while (w->at > 0 && u->sp[w->at] < w->sp)
+		w->at--;
+	if (w->at == 0 || u->sp[w->at] != w->sp || u->pc[w->at] != w->pc)
+		return false;
+	uint32_t from = w->at, to;
+	if (verify(w, from, &to)) {
+		w->kept = from;
+		return true;
+	}
+	jump(w, from, to);
+	return false;
+}
+
+static inline void walk_out(struct walk *w)
+{
+	enum step s = STEP_ON;
+	while (s == STEP_ON) {
+		if (__builtin_expect(w->fresh >= TIDE_STACK_MAX, 0)) {
+			w->end = TIDE_WORD_CUT_LIMIT;
+			return;
+		}
+		if (meet(w))
+			return;
+		if (__builtin_expect(w->interrupted, 0)) {
+			w->interrupted = false;
+			s = step(w, tide_rule_search(w->pc, true));
+		} else {
+			s = step(w, tide_rule_of_call(w->pc));
+		}
+	}
+	w->end = s == STEP_CUT ? TIDE_WORD_CUT_UNKNOWN : 0;
+}
+
+/* Drops the outermost remembered frames that leave no room for `fresh` more. */
+static void make_room(struct tide_unwinder *u, struct walk *w)
+{
+	uint32_t drop = w->kept + w->fresh - TIDE_STACK_MAX;
+	for (uint32_t i = 1; i + drop <= w->kept; i++) {
+		u->pc[i] = u->pc[i + drop];
+		u->sp[i] = u->sp[i + drop];
+		u->bp_saved[i] = u->bp_saved[i + drop];
+		u->bp_value[i] = u->bp_value[i + drop];
+	}
+	w->kept -= drop;
+	w->end = TIDE_WORD_CUT_LIMIT;
+	u->first = 0;
+}
+
+static uint32_t count_bp(const struct tide_unwinder *u, uint32_t depth)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 1; i <= depth; i++)
+		n += u->bp_value[i] != 0;
+	return n;
+}
+
+/* The walk becomes what is remembered. Returns how many outermost frames have the pc they had. */
+static inline uint32_t remember(struct walk *w)
+{
+	struct tide_unwinder *u = w->u;
+	uint32_t at = w->kept, shared = w->kept, old = u->depth;
+	uintptr_t any_bp = 0;
+	if (w->kept == 0) {
+		u->end_is_cell = w->end_cell != 0;
+		u->pc[0] = 0;
+		u->sp[0] = w->end_cell;
+	}
+	for (uint32_t i = w->fresh; i-- > 0;) {
+		const struct tide_frame_fresh *f = &u->fresh[i];
+		at++;
+		shared += shared + 1 == at && at <= old && u->pc[at] == f->pc;
+		u->pc[at] = f->pc;
+		u->sp[at] = f->sp;
+		u->bp_saved[at] = f->bp_saved;
+		u->bp_value[at] = f->bp_value;
+		any_bp |= f->bp_value;
+	}
+	if (__builtin_expect(u->needing_bp || any_bp, 0))
+		u->needing_bp = count_bp(u, at);
+	u->depth = at;
+	u->known = w->crossed ? 0 : at;
+	return shared;
+}
+
+/* Words of a stack that is cut at the limit. */
+static void tell_cut(struct tide_unwinder *u, unsigned max, uint32_t shared, struct tide_words *ret)
+{
+	uint32_t drop = u->depth > max ? u->depth - max : 0;
+	if (u->end != TIDE_WORD_CUT_LIMIT)
+		drop = (drop + TIDE_CUT_STEP - 1) / TIDE_CUT_STEP * TIDE_CUT_STEP;
+	if (drop >= u->depth) /* a limit below TIDE_CUT_STEP */
+		drop = u->depth - max;
+	uint32_t depth = u->depth - drop;
+	u->cut[0] = TIDE_WORD_CUT_LIMIT;
+	memcpy(u->cut + 1, u->pc + 1 + drop, depth * sizeof *u->cut);
+	*ret = (struct tide_words){u->cut, depth + 1, 0};
+	if (u->first == drop + 1 && shared > drop)
+		ret->shared = shared - drop + 1;
+	u->first = drop + 1;
+}
+
+static inline void tell(struct tide_unwinder *u, unsigned max, uint32_t shared, uint64_t last_end,
+			struct tide_words *ret)
+{
+	if (__builtin_expect(u->depth > max || u->end == TIDE_WORD_CUT_LIMIT, 0)) {
+		tell_cut(u, max, shared, ret);
 		return;
 	}
-	for (uint32_t i = 0; i < fresh; i++) {
-		struct tide_frame_seen *f = remembered(u, kept + i);
-		const struct tide_frame_seen *outer = kept + i ? f + 1 : NULL;
-		*f = u->fresh[fresh - 1 - i];
-		f->bp_matters =
-			f->uses_bp || (outer && !outer->bp_cell && !outer->was_interrupted && outer->bp_matters);
+	uint32_t cut = u->end != 0;
+	if (__builtin_expect(u->first != 1 || u->end != last_end, 0)) {
+		*ret = (struct tide_words){u->pc + 1 - cut, u->depth + cut, 0};
+		u->first = 1;
+	} else {
+		*ret = (struct tide_words){u->pc + 1 - cut, u->depth + cut, shared + cut};
 	}
-	u->depth = fresh + kept;
-	u->last_word = last;
+	u->pc[0] = u->end;
 }
 
-static unsigned give(struct tide_unwinder *u, uint32_t fresh, uint32_t kept, unsigned max, uint64_t last,
-		     uint64_t *words)
+void tide_unwind(struct tide_unwinder *u, const struct tide_regs *regs, unsigned max, struct tide_words *ret)
 {
-	unsigned n = 0;
-	for (uint32_t i = 0; i < fresh && n < max; i++)
-		words[n++] = u->fresh[i].pc;
-	for (uint32_t i = kept; i-- > 0 && n < max;)
-		words[n++] = remembered(u, i)->pc;
-	if (last)
-		words[n++] = last;
-	return n;
-}
-
-/* Walks until the end, a cut, or frames that are known; *ret_kept of those. Returns the word that ends the stack, or 0. */
-static uint64_t walk_out(struct walk *w, unsigned max, uint32_t *fresh, uint32_t *ret_kept)
-{
-	struct tide_unwinder *u = w->u;
-	uint32_t at = u->depth, from = 0;
-	enum step s = w->high ? STEP_ON : STEP_CUT;
-	if (s == STEP_CUT)
-		push(u, fresh, &w->now);
-	while (s == STEP_ON) {
-		if (meets(w, &at, &from)) {
-			if (from == 0) {
-				*ret_kept = at;
-				return u->last_word;
-			}
-			jump(w, at, from, fresh, max);
-			at = from;
-		}
-		if (*fresh == max)
-			return TIDE_WORD_CUT_LIMIT;
-		struct tide_frame_seen *f = &u->fresh[*fresh];
-		push(u, fresh, &w->now);
-		s = step(w, &f->uses_bp);
-	}
-	return s == STEP_CUT ? TIDE_WORD_CUT_UNKNOWN : 0;
-}
-
-unsigned tide_unwind(struct tide_unwinder *u, const struct tide_regs *regs, unsigned max, uint64_t *words,
-		     unsigned *ret_shared)
-{
-	struct walk w = {.u = u, .now = {.pc = regs->pc, .sp = regs->sp, .bp = regs->bp}};
 	unsigned now = atomic_load_explicit(&generation, memory_order_relaxed);
-	uint32_t fresh = 0, kept = 0;
-	if (u->generation != now) {
+	if (__builtin_expect(u->generation != now, 0)) {
 		u->generation = now;
-		u->depth = 0;
+		u->known = 0;
 	}
-	w.high = tide_stack_end(u, w.now.sp);
-	uint64_t last = walk_out(&w, max, &fresh, &kept);
-	bool cut = fresh + kept > max;
-	if (cut)
-		last = TIDE_WORD_CUT_LIMIT;
-	unsigned n = give(u, fresh, kept, max, last, words);
-	*ret_shared = cut || last == TIDE_WORD_CUT_LIMIT ? 0 : kept + (kept && last ? 1 : 0);
-	remember(u, fresh, kept, last);
-	return n;
+	if (__builtin_expect(regs->sp - u->stack.low >= u->stack.high - u->stack.low, 0)) {
+		u->known = 0;
+		tide_stack_switch(u, regs->sp);
+	}
+	struct walk w = {.u = u,
+			 .pc = regs->pc,
+			 .sp = regs->sp,
+			 .bp_here = regs->bp,
+			 .start = regs->sp,
+			 .high = u->stack.high,
+			 .at = u->known,
+			 .max = max,
+			 .end = u->end};
+	uint64_t last_end = u->end;
+	walk_out(&w);
+	if (__builtin_expect(w.kept + w.fresh > TIDE_STACK_MAX, 0))
+		make_room(u, &w);
+	u->end = w.end;
+	tell(u, max, remember(&w), last_end, ret);
+}
+
+void tide_unwinder_forget(struct tide_unwinder *u)
+{
+	u->known = 0;
+	u->stack = (struct tide_stack_range){0, 0};
+	u->ranges = 0;
 }
 
 void tide_unwind_flush(void)

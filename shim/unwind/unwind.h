@@ -3,8 +3,9 @@
  *
  * A rule for a return address is found by module, .eh_frame_hdr and one FDE (cfi.h), and kept for ever in a table
  * shared by all threads (rules.h). A walk then is three loads a frame. The last walk of a lane is remembered: when a new
- * one comes to a frame with the same (pc, sp, bp), the cells that the outer frames were read from are compared instead of
- * being walked, which is exact, because a walk is a function of those cells.
+ * one comes to a frame with the same (pc, sp), the cells that the outer return addresses were read from are compared instead
+ * of being walked, and so are the cells of the frame pointer where a rule needs it. That is exact, because a walk is a
+ * function of those cells.
  *
  * Nothing here allocates, locks, or calls the system, but for /proc/self/maps when a stack is seen for the first time.
  * Memory is read only between sp and the end of the mapping that sp lies in.
@@ -28,35 +29,50 @@ struct tide_stack_range {
 	uintptr_t low, high; /* a mapping that a stack pointer was in; high 0: none */
 };
 
-/* A frame of the last walk. */
-struct tide_frame_seen {
-	uintptr_t pc, sp, bp;
-	uintptr_t bp_cell;    /* where bp was loaded from when the frame inside was left; 0: it was not */
-	bool bp_lost;         /* the value of bp is not known here */
-	bool uses_bp;         /* its rule needs bp */
-	bool bp_matters;      /* its rule, or one further out before bp is loaded again, needs bp */
-	bool was_interrupted; /* reached through a signal frame, not a return address */
+/* A frame of the walk in hand. */
+struct tide_frame_fresh {
+	uintptr_t pc, sp;
+	uintptr_t bp_saved; /* cell where it keeps its caller's bp; or one of the two below */
+	uintptr_t bp_value; /* if its rule needs bp: what it was; 0: it does not */
 };
+#define TIDE_BP_KEPT 0u /* it leaves bp alone */
+#define TIDE_BP_GONE 1u /* nobody can tell */
 
 /* Memory of one lane. All zero is the initial state. */
 struct tide_unwinder {
+	struct tide_stack_range stack; /* of the last walk */
+	uint32_t depth;                /* frames of the last walk, in [1] (outermost) .. [depth] */
+	uint32_t known;                /* `depth`, or 0 if the walk must not be gone by: it crossed a signal frame */
+	uint32_t needing_bp;           /* how many of them have a rule that needs bp */
+	uint32_t generation;
+	uint64_t end;     /* 0, or the TIDE_WORD_CUT_* that stands for what is outside frame [1] */
+	bool end_is_cell; /* frame [1] returns to 0; [0] has the place */
+	uint32_t first;   /* outermost frame told; > 1: those before it were too many */
+	uint64_t pc[TIDE_STACK_MAX + 2];
+	uintptr_t sp[TIDE_STACK_MAX + 2];
+	uintptr_t bp_saved[TIDE_STACK_MAX + 2];
+	uintptr_t bp_value[TIDE_STACK_MAX + 2];
+	struct tide_frame_fresh fresh[TIDE_STACK_MAX + 2]; /* innermost first */
+	uint64_t cut[TIDE_STACK_MAX + 2];                  /* words of a stack that was too deep */
 	struct tide_stack_range range[TIDE_STACKS_KEPT];
 	uint32_t ranges;  /* ever stored; the newest is at (ranges - 1) mod TIDE_STACKS_KEPT */
-	uint32_t current; /* index of the range that fitted last */
-	uint32_t lookups; /* walks since a mapping was last looked up */
-	uint32_t depth;   /* frames remembered; 0: none */
-	uint32_t generation;
-	uint64_t last_word;                           /* what ended the remembered walk: 0 or TIDE_WORD_CUT_UNKNOWN */
-	struct tide_frame_seen frame[TIDE_STACK_MAX]; /* right-aligned: the outermost is the last entry */
-	struct tide_frame_seen fresh[TIDE_STACK_MAX]; /* of the walk in hand, innermost first */
+	uint32_t lookups; /* stack switches since a mapping was last looked up */
 };
 
-/* Return addresses, innermost first, beginning with regs->pc; at most `max` (<= TIDE_STACK_MAX), then, if the walk did not reach
- * the end, one of the words TIDE_WORD_CUT_*. *ret_shared: so many outermost words are those of the last walk. Returns
- * the number of words. */
-unsigned tide_unwind(struct tide_unwinder *, const struct tide_regs *, unsigned max, uint64_t *words,
-		     unsigned *ret_shared);
+/* A stack as words (items.h), outermost first; valid until the next walk. */
+struct tide_words {
+	const uint64_t *word;
+	uint32_t depth;
+	uint32_t shared; /* so many outermost ones are those of the walk before */
+};
 
+/* The caller's stack, beginning with regs->pc. If it has more than `max` (1 .. TIDE_STACK_MAX) frames, outermost ones are left
+ * out: as few multiples of TIDE_CUT_STEP as make it fit, so that stacks of like depth are cut at the same frame. */
+#define TIDE_CUT_STEP 16u
+void tide_unwind(struct tide_unwinder *, const struct tide_regs *, unsigned max, struct tide_words *ret);
+
+/* Another thread has the lane now: what is known of stacks is void. */
+void tide_unwinder_forget(struct tide_unwinder *);
 /* Objects may have gone, their addresses may come back as something else. */
 void tide_unwind_flush(void);
 /* A forked child has one thread; it may have been forked while another held a lock of ours. */

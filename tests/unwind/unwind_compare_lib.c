@@ -1,15 +1,17 @@
 /*
  * Preload library for test_unwind.py: at every allocation of the program, the shim's unwinder and libunwind walk the same
  * stack, and both walks are compared, frame by frame. At exit a line goes to the file named by COMPARE_OUT:
- *   captures equal cut different ours_ns libunwind_ns
+ *   captures compared equal cut different wrongly_shared ours_ns libunwind_ns
  * "cut": ours ended early and said so, and what it has is a prefix of libunwind's. The first few differences follow.
  * COMPARE_EVERY: compare each Nth capture only (ours is made every time, so that its memory is exercised).
  */
 #define UNW_LOCAL_ONLY
 #include <libunwind.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,12 +28,13 @@ extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
 
 static struct {
-	unsigned long captures, compared, equal, cut, different;
+	unsigned long captures, compared, equal, cut, different, wrongly_shared;
 	unsigned long long ours_ns, theirs_ns;
 	unsigned every;
 	int shown;
 	char text[8192];
 	pid_t pid;
+	int ready; /* as in the shim, nothing is captured before our constructor */
 } stats = {.every = 1};
 
 static __thread struct tide_unwinder *unwinder __attribute__((tls_model("initial-exec")));
@@ -93,32 +96,46 @@ static void compare(const uint64_t *a, unsigned na, uintptr_t pc)
 		same++;
 	if (same == na && same == nb)
 		stats.equal++;
-	else if (same + 1 == na && a[same] <= TIDE_WORD_CUT_UNKNOWN)
+	else if (same + 1 == na && a[same] <= TIDE_WORD_CUT_UNKNOWN) {
 		stats.cut++;
-	else {
+		show(a, na, b, nb);
+	} else {
 		stats.different++;
 		show(a, na, b, nb);
 	}
 }
 
+/* The walk's words, innermost first. The told prefix must be the previous stack's. */
+static unsigned ours(const struct tide_regs *regs, uint64_t *words)
+{
+	static __thread struct tide_words last __attribute__((tls_model("initial-exec")));
+	static __thread uint64_t kept[MOST + 2] __attribute__((tls_model("initial-exec")));
+	struct tide_words now;
+	tide_unwind(unwinder, regs, MOST, &now);
+	for (unsigned i = 0; i < now.shared; i++)
+		stats.wrongly_shared += i >= last.depth || kept[i] != now.word[i];
+	for (unsigned i = 0; i < now.depth; i++) {
+		kept[i] = now.word[i];
+		words[now.depth - 1 - i] = now.word[i];
+	}
+	last = now;
+	return now.depth;
+}
+
 static void capture(const struct tide_regs *regs)
 {
 	uint64_t a[MOST + 2];
-	unsigned shared;
-	if (busy)
+	if (busy || !stats.ready)
 		return;
 	busy = 1;
 	if (!unwinder)
 		unwinder = __libc_calloc(1, sizeof *unwinder);
 	stats.captures++;
-	if (stats.captures % stats.every == 0) {
-		unsigned long long begin = now_ns();
-		unsigned n = tide_unwind(unwinder, regs, MOST, a, &shared);
-		stats.ours_ns += now_ns() - begin;
+	unsigned long long begin = now_ns();
+	unsigned n = ours(regs, a);
+	stats.ours_ns += now_ns() - begin;
+	if (stats.captures % stats.every == 0)
 		compare(a, n, regs->pc);
-	} else {
-		tide_unwind(unwinder, regs, MOST, a, &shared);
-	}
 	busy = 0;
 }
 
@@ -143,11 +160,18 @@ HOOK void *realloc(void *p, size_t size)
 	return __libc_realloc(p, size);
 }
 
+/* libunwind's, three for every frame; this process' handlers do not unwind. */
+HOOK int sigprocmask(int how, const sigset_t *set, sigset_t *old)
+{
+	return busy ? 0 : (int)syscall(SYS_rt_sigprocmask, how, set, old, 8);
+}
+
 HOOK int dlclose(void *handle)
 {
 	int (*real)(void *) = tide_next_symbol(&stats, "dlclose");
 	int rc = real(handle);
 	tide_unwind_flush();
+	unw_flush_cache(unw_local_addr_space, 0, 0);
 	return rc;
 }
 
@@ -163,7 +187,9 @@ __attribute__((constructor)) static void begin(void)
 		stats.every = (unsigned)atoi(every);
 	stats.pid = getpid();
 	busy = 1;
+	unw_set_caching_policy(unw_local_addr_space, UNW_CACHE_PER_THREAD);
 	tide_modules_listen(ignore, ignore, "program");
+	stats.ready = 1;
 	busy = 0;
 }
 
@@ -174,7 +200,7 @@ __attribute__((destructor)) static void end(void)
 	FILE *f = path && getpid() == stats.pid ? fopen(path, "a") : NULL;
 	if (!f)
 		return;
-	fprintf(f, "%lu %lu %lu %lu %lu %llu %llu\n%s", stats.captures, stats.compared, stats.equal, stats.cut,
-		stats.different, stats.ours_ns, stats.theirs_ns, stats.text);
+	fprintf(f, "%lu %lu %lu %lu %lu %lu %llu %llu\n%s", stats.captures, stats.compared, stats.equal, stats.cut,
+		stats.different, stats.wrongly_shared, stats.ours_ns, stats.theirs_ns, stats.text);
 	fclose(f);
 }
