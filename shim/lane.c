@@ -65,7 +65,7 @@ void tide_lanes_fork_child(uint64_t *events)
 		lane->tid = 0;
 		lane->events = 0;
 		lane->events_before = 0;
-		memset(&lane->unwinder, 0, sizeof lane->unwinder);
+		tide_unwinder_forget(&lane->unwinder);
 		tide_unlock(&lane->lock);
 	}
 	atomic_store_explicit(&lanes.next, 0, memory_order_relaxed);
@@ -105,6 +105,7 @@ static struct tide_lane *take_own(void)
 		if (tide_trylock(&lane->lock)) {
 			/* a lane given back is found again first: few blocks stay warm */
 			atomic_store_explicit(&lanes.next, i ? at + 1 : at, memory_order_relaxed);
+			tide_unwinder_forget(&lane->unwinder);
 			return lane;
 		}
 	}

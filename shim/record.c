@@ -126,7 +126,6 @@ static uint8_t *begin(struct tide_lane *lane, uint32_t word)
 
 struct stacks {
 	unsigned native, python; /* frames in lane->native, lane->python */
-	unsigned known;          /* outermost native frames known to be the last capture's */
 	bool has_native;
 };
 
@@ -134,8 +133,13 @@ static struct stacks capture(struct tide_lane *lane, const struct tide_regs *reg
 {
 	struct stacks s = {.has_native = native};
 	unsigned limit = tide_config.stack_limit;
-	if (limit && native && regs)
-		s.native = tide_unwind(&lane->unwinder, regs, limit, lane->native, &s.known);
+	if (limit && native && regs) {
+		struct tide_words words;
+		tide_unwind(&lane->unwinder, regs, limit, &words);
+		s.native = words.depth;
+		for (uint32_t i = 0; i < words.depth; i++)
+			lane->native[i] = words.word[words.depth - 1 - i];
+	}
 	if (limit && tide_config.python != TIDE_PYTHON_OFF)
 		s.python = tide_python_frames(lane->python, limit);
 	return s;

@@ -14,8 +14,13 @@
 
 struct guard {
 	std::string text;
-	explicit guard(int n) : text(static_cast<size_t>(n % 60) + 20, 'g') {}
-	~guard() { std::string copy = text + "!"; } /* allocates while the stack is unwound */
+	explicit guard(int n) : text(static_cast<size_t>(n % 60) + 20, 'g')
+	{
+	}
+	~guard()
+	{
+		std::string copy = text + "!";
+	} /* allocates while the stack is unwound */
 };
 
 APART static int thrower(int depth, int n)

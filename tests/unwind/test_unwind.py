@@ -59,6 +59,10 @@ def compare(argv, tmp_path, codes=(0,), **env):
 
 CASES = {
     "c": ([harness.PROGRAMS / "stacks_c", 400 * TIMES], {}),
+    "frame-pointers": ([harness.PROGRAMS / "stacks_c_fp", 400 * TIMES], {}),
+    "deep": ([harness.PROGRAMS / "stacks_deep", 60 * TIMES], {"COMPARE_MAX": 64, "COMPARE_EVERY": 2}),
+    "deep-few": ([harness.PROGRAMS / "stacks_deep", 20 * TIMES], {"COMPARE_MAX": 5, "COMPARE_EVERY": 2}),
+    "python-cut": ([harness.PYTHON, "-c", JSON % (10 * TIMES)], {"COMPARE_MAX": 12, "COMPARE_EVERY": 1}),
     "cpp": ([harness.PROGRAMS / "stacks_cpp", 500 * TIMES], {}),
     "signal": ([harness.PROGRAMS / "stacks_signal", 1500 * TIMES], {}),
     "coroutines": ([harness.PROGRAMS / "stacks_coro", 3000 * TIMES], {}),

@@ -3,11 +3,12 @@
  * stack, and both walks are compared, frame by frame. At exit a line goes to the file named by COMPARE_OUT:
  *   captures compared equal cut different wrongly_shared ours_ns libunwind_ns
  * "cut": ours ended early and said so, and what it has is a prefix of libunwind's. The first few differences follow.
- * COMPARE_EVERY: compare each Nth capture only (ours is made every time, so that its memory is exercised).
+ * COMPARE_MAX: the limit on frames; a stack cut there is equal if it is cut where unwind.h says. COMPARE_EVERY: compare each Nth capture only (ours is made every time, so that its memory is exercised).
  */
 #define UNW_LOCAL_ONLY
 #include <libunwind.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,12 +31,12 @@ extern void *__libc_realloc(void *, size_t);
 static struct {
 	unsigned long captures, compared, equal, cut, different, wrongly_shared;
 	unsigned long long ours_ns, theirs_ns;
-	unsigned every;
+	unsigned every, max;
 	int shown;
 	char text[8192];
 	pid_t pid;
 	int ready; /* as in the shim, nothing is captured before our constructor */
-} stats = {.every = 1};
+} stats = {.every = 1, .max = MOST};
 
 static __thread struct tide_unwinder *unwinder __attribute__((tls_model("initial-exec")));
 static __thread int busy __attribute__((tls_model("initial-exec")));
@@ -94,7 +95,9 @@ static void compare(const uint64_t *a, unsigned na, uintptr_t pc)
 	stats.compared++;
 	while (same < na && same < nb && a[same] == b[same])
 		same++;
-	if (same == na && same == nb)
+	bool cut_well = same + 1 == na && a[same] == TIDE_WORD_CUT_LIMIT && same <= stats.max &&
+			same + TIDE_CUT_STEP > stats.max && nb > stats.max;
+	if ((same == na && same == nb) || cut_well)
 		stats.equal++;
 	else if (same + 1 == na && a[same] <= TIDE_WORD_CUT_UNKNOWN) {
 		stats.cut++;
@@ -111,7 +114,7 @@ static unsigned ours(const struct tide_regs *regs, uint64_t *words)
 	static __thread struct tide_words last __attribute__((tls_model("initial-exec")));
 	static __thread uint64_t kept[MOST + 2] __attribute__((tls_model("initial-exec")));
 	struct tide_words now;
-	tide_unwind(unwinder, regs, MOST, &now);
+	tide_unwind(unwinder, regs, stats.max, &now);
 	for (unsigned i = 0; i < now.shared; i++)
 		stats.wrongly_shared += i >= last.depth || kept[i] != now.word[i];
 	for (unsigned i = 0; i < now.depth; i++) {
@@ -185,6 +188,8 @@ __attribute__((constructor)) static void begin(void)
 	const char *every = getenv("COMPARE_EVERY");
 	if (every)
 		stats.every = (unsigned)atoi(every);
+	if (getenv("COMPARE_MAX"))
+		stats.max = (unsigned)atoi(getenv("COMPARE_MAX"));
 	stats.pid = getpid();
 	busy = 1;
 	unw_set_caching_policy(unw_local_addr_space, UNW_CACHE_PER_THREAD);
