@@ -10,23 +10,37 @@
  * megabytes. This many bytes a byte of the region are enough for any honest damage. */
 #define WASTE_FACTOR 16u
 
+#define LOOKS 5u /* at the definitions of a process that runs; a record takes it microseconds */
+#define LOOK_AGAIN_US 2000u
+#define SUSPICIOUS_MOST 64u
+
 struct scan {
 	const struct tide_defs_source *source;
 	struct tide_damages *damages;
 	struct tide_window window;
 	uint64_t waste; /* bytes that may still be checked in vain */
 	bool nomem;
-	bool look_again; /* damage is no news yet: the writer may have been in the middle of it */
-	bool suspicious; /* such damage was seen */
+	bool look_again;     /* damage is no news yet: the writer may have been in the middle of it */
+	uint32_t suspicious; /* places of damage in this look */
+	uint32_t before;     /* and in the one before, if there was one */
+	uint64_t at[SUSPICIOUS_MOST], at_before[SUSPICIOUS_MOST];
 };
 
-#define LOOKS 5u /* at the definitions of a process that runs; a record takes it microseconds */
-#define LOOK_AGAIN_US 2000u
+static bool was_there_before(const struct scan *scan, uint64_t at)
+{
+	for (uint32_t i = 0; i < scan->before && i < SUSPICIOUS_MOST; i++)
+		if (scan->at_before[i] == at)
+			return true;
+	return scan->before > SUSPICIOUS_MOST;
+}
 
+/* A process that runs defines on while we look, so only what is damaged in two looks is. */
 static void damaged(struct scan *scan, uint64_t at, uint64_t len, const char *what)
 {
-	scan->suspicious = true;
-	if (!scan->look_again)
+	if (scan->suspicious < SUSPICIOUS_MOST)
+		scan->at[scan->suspicious] = at;
+	scan->suspicious++;
+	if (!scan->source->running || (!scan->look_again && was_there_before(scan, at)))
 		tide_damage_add(scan->damages, at, len, "definitions: %" PRIu64 " bytes%s", len, what);
 }
 
@@ -136,7 +150,10 @@ static bool scan_region(struct scan *scan, struct tide_defs *defs)
 static bool look(struct scan *scan, struct tide_defs *ret)
 {
 	scan->waste = WASTE_FACTOR * (scan->source->geometry->defs_len + TIDE_PAGE);
-	scan->nomem = scan->suspicious = false;
+	scan->nomem = false;
+	memcpy(scan->at_before, scan->at, sizeof scan->at);
+	scan->before = scan->suspicious;
+	scan->suspicious = 0;
 	tide_window_init(&scan->window, scan->source->file);
 	tide_defs_init(ret);
 	bool done = scan_region(scan, ret);
