@@ -30,6 +30,8 @@ static json_t *info(const struct tide_log *log)
 	json_object_set_new(events, "in_window", json_integer((json_int_t)l->in_window));
 	json_object_set_new(doc, "events", events);
 	json_object_set_new(doc, "frames", json_integer((json_int_t)l->frames));
+	json_object_set_new(doc, "frame_events", json_integer((json_int_t)l->frame_events));
+	json_object_set_new(doc, "frame_bytes", json_integer((json_int_t)l->frame_bytes));
 	json_object_set_new(doc, "open_blocks", json_integer((json_int_t)l->open_blocks));
 	json_object_set_new(doc, "censuses", json_integer(tide_log_census_count(log)));
 	json_object_set_new(doc, "damaged", json_boolean(l->damaged));
@@ -67,6 +69,9 @@ static void info_text(FILE *out, const struct tide_log *log)
 		l->recorded, l->in_window, l->evicted, l->lost);
 	fprintf(out, "frames     %" PRIu64 ", open blocks %" PRIu64 ", censuses %u\n", l->frames, l->open_blocks,
 		tide_log_census_count(log));
+	if (l->frame_events)
+		fprintf(out, "size       %.2f bytes an event in the frames\n",
+			(double)l->frame_bytes / (double)l->frame_events);
 	damage(out, l);
 }
 

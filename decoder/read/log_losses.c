@@ -31,6 +31,16 @@ static void find_window(const struct tide_log *log, struct tide_losses *l)
 		l->first_ns = l->last_ns = log->process.start_ns;
 }
 
+static void sum_frames(const struct tide_ring *ring, struct tide_losses *l)
+{
+	for (size_t i = 0; i < ring->events_count; i++) {
+		const struct tide_frame *f = &ring->frame[i].head;
+		uint64_t len = f->header_len + (uint64_t)f->stored_len;
+		l->frame_events += f->events;
+		l->frame_bytes += (len + TIDE_FRAME_ALIGN - 1) / TIDE_FRAME_ALIGN * TIDE_FRAME_ALIGN;
+	}
+}
+
 static void sum_up(struct tide_log *log)
 {
 	struct tide_losses *l = &log->losses;
@@ -51,6 +61,7 @@ static void sum_up(struct tide_log *log)
 		l->dropped[i] = log->control.word[TIDE_CTL_LOSS + i];
 	/* Blocks that the writer could not store are holes too, but ones that it told of. */
 	l->damaged = l->damage_places > 0 || l->lost > l->dropped[TIDE_LOSS_SEAL];
+	sum_frames(&log->ring, l);
 	find_window(log, l);
 }
 
