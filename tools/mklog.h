@@ -23,6 +23,7 @@ struct mklog_options {
 	uint64_t events;
 	uint32_t lanes; /* used, 1..8 */
 	uint32_t skew;  /* ticks that counters of two lanes may disagree by */
+	uint32_t slow;  /* ticks that may pass between taking a word and reading the counter */
 	uint32_t depth; /* deepest stack */
 	bool python;
 	bool child;  /* a forked child: parent and LINEAGE */
@@ -59,7 +60,7 @@ struct mklog_lane {
 	uint8_t *at, *end;
 	uint64_t events_before, visible_from;
 	uint64_t native[TIDE_STACK_MAX], python[TIDE_STACK_MAX]; /* innermost first */
-	uint64_t run_ticks, last_ticks;
+	uint64_t run_ticks, last_ticks, busy_until;
 	uint32_t native_len, python_len, events, since_tick, tid, skew;
 };
 
@@ -386,6 +387,8 @@ static inline uint8_t *mklog_before(struct mklog *m, uint32_t index, uint32_t wo
 	*out++ = TIDE_KIND_SYNC;
 	out = tide_put_varint(out, m->owned[word] >> 16);
 	l->since_tick = 0;
+	if (m->o.slow && mklog_below(m, 4) == 0)
+		l->last_ticks = l->busy_until = m->ticks + mklog_below(m, m->o.slow);
 	return tide_put_ticks(out, &l->encoder, mklog_now(m, l));
 }
 
@@ -448,6 +451,8 @@ static inline void mklog_emit(struct mklog *m, uint32_t index, struct mklog_even
 {
 	struct mklog_lane *l = &m->lane[index];
 	unsigned has = tide_kind_fields(e.kind);
+	if (m->ticks < l->busy_until)
+		m->ticks = l->busy_until;
 	if ((size_t)(l->end - l->at) < tide_item_bound(m->o.depth, m->o.depth))
 		mklog_seal(m, index);
 	uint8_t *tag = mklog_before(m, index, has & TIDE_F_ADDR ? tide_word_of(e.addr) : 0), *out = tag + 1;
@@ -575,6 +580,8 @@ static inline void mklog_census(struct mklog *m)
 static inline void mklog_step(struct mklog *m)
 {
 	uint32_t lane = (uint32_t)mklog_below(m, m->o.lanes);
+	for (uint32_t i = 0; i < m->o.lanes && m->ticks < m->lane[lane].busy_until; i++)
+		lane = (lane + 1) % m->o.lanes;
 	uint64_t dice = mklog_below(m, 1000);
 	m->ticks += 1 + mklog_below(m, 2000);
 	if (dice < 2)
@@ -725,6 +732,7 @@ static inline struct mklog_options mklog_options_of(uint64_t seed)
 		.events = seed % 7 == 0 ? seed % 50 : (UINT64_C(300) << seed % 9) + seed % 100,
 		.lanes = 1 + (uint32_t)(seed / 3 % 8),
 		.skew = seed % 4 == 1 ? 700 : 0,
+		.slow = seed % 4 >= 2 ? 20000 : 0,
 		.depth = seed % 5 == 0   ? 60
 			 : seed % 5 == 1 ? 0
 					 : 12,

@@ -4,92 +4,105 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "format/wire.h"
+#define CHUNK_MOST 2048u
+#define CHUNK_LEAST 128u
+#define CHUNKS_OPS (UINT32_C(1) << 18) /* of all lanes together */
+#define LOOK_CHUNKS 256u               /* how far tide_lane_uses looks */
 
-#define STACK_KEPT (TIDE_STACK_MAX + 2u)
+/* ---- chunks ---- */
 
-struct tide_lane_open {
-	struct tide_items items;
-	uint64_t events_before; /* of the lane, before this block */
-	uint32_t events, done;  /* of this block: how many there are to show, and were shown */
-	uint32_t native_depth, python_depth;
-	uint32_t native[STACK_KEPT + 1]; /* nodes, outermost first; [0] is the root */
-	uint32_t python[STACK_KEPT + 1];
-	uint8_t *raw;
-	uint64_t *dict;
-	size_t raw_cap, dict_cap;
-	bool reading;
-};
-
-static bool grow(void **bytes, size_t *cap, size_t len)
+uint32_t tide_chunk_ops_for(uint32_t lanes)
 {
-	if (len <= *cap)
+	uint32_t ops = CHUNKS_OPS / (lanes ? lanes : 1);
+	return ops > CHUNK_MOST ? CHUNK_MOST : ops < CHUNK_LEAST ? CHUNK_LEAST : ops;
+}
+
+static void give_chunk(struct tide_lane_env *env, struct tide_chunk *c)
+{
+	c->next = env->spare;
+	env->spare = c;
+}
+
+/* The lane's next chunk, filled. NULL: no memory. */
+static struct tide_chunk *take_chunk(struct tide_lane *lane, struct tide_lane_env *env)
+{
+	struct tide_chunk *c = env->spare;
+	if (c)
+		env->spare = c->next;
+	else if (!(c = tide_chunk_new(env->chunk_ops ? env->chunk_ops : CHUNK_MOST)))
+		return NULL;
+	c->next = NULL;
+	tide_feed_fill(lane->feed, &env->feed, &env->scratch, c);
+	return c;
+}
+
+/* The one after *c, or, for NULL, the lane's first. */
+static struct tide_chunk *follow_chunk(struct tide_lane *lane, struct tide_lane_env *env, struct tide_chunk *c)
+{
+	struct tide_chunk **at = c ? &c->next : &lane->chunk;
+	if (!*at)
+		*at = take_chunk(lane, env);
+	return *at;
+}
+
+void tide_lane_env_release(struct tide_lane_env *env)
+{
+	while (env->spare) {
+		struct tide_chunk *next = env->spare->next;
+		tide_chunk_free(env->spare);
+		env->spare = next;
+	}
+	tide_scratch_release(&env->scratch);
+}
+
+/* ---- from numbers of the block to numbers of the log ---- */
+
+static bool reserve(uint32_t **table, uint32_t *cap, uint32_t count)
+{
+	if (count <= *cap)
 		return true;
-	void *more = malloc(len); /* the old bytes are not needed */
-	if (!more)
+	uint32_t more = *cap ? *cap : 256;
+	while (more < count)
+		more *= 2;
+	uint32_t *bigger = realloc(*table, more * sizeof *bigger);
+	if (!bigger)
 		return false;
-	free(*bytes);
-	*bytes = more;
-	*cap = len;
+	*table = bigger;
+	*cap = more;
 	return true;
 }
 
-static bool still_there(const struct tide_frame_at *frame, const struct tide_lane_env *env)
+/* The chunk's new nodes and pairs. False: no memory. */
+static bool translate(struct tide_lane *lane, struct tide_stacks *stacks, const struct tide_chunk *c)
 {
-	struct tide_frame now;
-	return tide_file_read(env->file, frame->offset, &now, sizeof now) == sizeof now &&
-	       memcmp(&now, &frame->head, sizeof now) == 0;
-}
-
-static bool decompress(const struct tide_frame *head, struct tide_lane_env *env, uint8_t *buf)
-{
-	if (ZSTD_getFrameContentSize(env->stored, head->stored_len) != head->raw_len ||
-	    ZSTD_findFrameCompressedSize(env->stored, head->stored_len) != head->stored_len)
+	if (c->begins)
+		lane->nodes = lane->pairs = 1;
+	if (!reserve(&lane->node, &lane->nodes_cap, lane->nodes + c->nodes) ||
+	    !reserve(&lane->pair, &lane->pairs_cap, lane->pairs + c->pairs))
 		return false;
-	return ZSTD_decompressDCtx(env->zstd, buf, head->raw_len, env->stored, head->stored_len) == head->raw_len;
+	lane->node[0] = lane->pair[0] = 0;
+	for (uint32_t i = 0; i < c->nodes; i++) {
+		uint32_t node = tide_stacks_child(stacks, lane->node[c->node[i].parent], c->node[i].word);
+		if (node == 0)
+			return false;
+		lane->node[lane->nodes++] = node;
+	}
+	for (uint32_t i = 0; i < c->pairs; i++) {
+		uint32_t pair = tide_stacks_pair(stacks, lane->node[c->pair[i].native], lane->node[c->pair[i].python]);
+		if (pair == UINT32_MAX)
+			return false;
+		lane->pair[lane->pairs++] = pair;
+	}
+	return true;
 }
 
-int tide_frame_load(const struct tide_frame_at *frame, struct tide_lane_env *env, uint8_t *buf, bool *ret_gone)
-{
-	const struct tide_frame *head = &frame->head;
-	if (!env->zstd && !(env->zstd = ZSTD_createDCtx()))
-		return TIDE_ERR_NOMEM;
-	if (!grow((void **)&env->stored, &env->stored_cap, head->stored_len))
-		return TIDE_ERR_NOMEM;
-	uint64_t offset = frame->offset + head->header_len;
-	if (tide_file_read(env->file, offset, env->stored, head->stored_len) == head->stored_len &&
-	    tide_checksum(env->stored, head->stored_len, env->file_uid) == head->payload_checksum &&
-	    decompress(head, env, buf))
-		return 1;
-	*ret_gone = env->running && !still_there(frame, env);
-	return 0;
-}
-
-static int begin_items(struct tide_lane *lane, const void *payload, size_t len, uint64_t ticks, uint32_t tid)
-{
-	struct tide_lane_open *o = lane->open;
-	size_t words = len / 2 + 1; /* a new word takes two bytes at least */
-	size_t cap = o->dict_cap * sizeof *o->dict;
-	if (!grow((void **)&o->dict, &cap, words * sizeof *o->dict))
-		return TIDE_ERR_NOMEM;
-	o->dict_cap = cap / sizeof *o->dict;
-	tide_items_init(&o->items, payload, len, ticks, o->dict, (uint32_t)o->dict_cap);
-	o->done = 0;
-	o->native_depth = o->python_depth = 0;
-	o->native[0] = o->python[0] = 0;
-	o->reading = true;
-	lane->run_ticks = ticks;
-	lane->run_begins = true;
-	lane->next.tid = tid;
-	return 1;
-}
+/* ---- blocks ---- */
 
 /* `events` of frame i cannot be shown; counted when it is first read. False: no memory. */
 static bool count_bad_frame(struct tide_lane *lane, struct tide_lane_env *env, uint32_t i, uint32_t events, bool gone)
 {
 	const struct tide_frame_at *f = &lane->frame[i];
 	struct tide_gap gap = {lane->index, gone, events, f->head.mono_ns, f->head.mono_end_ns};
-	lane->fate[i] = TIDE_FATE_READ;
 	if (gone)
 		env->evicted += events;
 	else
@@ -105,179 +118,191 @@ static bool count_bad_frame(struct tide_lane *lane, struct tide_lane_env *env, u
 	return true;
 }
 
-/* 1: its items are next. 0: the frame cannot be used. */
-static int open_frame(struct tide_lane *lane, struct tide_lane_env *env, uint32_t i)
-{
-	struct tide_lane_open *o = lane->open;
-	const struct tide_frame *head = &lane->frame[i].head;
-	bool gone = false;
-	int got = 0;
-	if (head->encoding == TIDE_ENCODING_ITEMS) {
-		if (!grow((void **)&o->raw, &o->raw_cap, head->raw_len))
-			return TIDE_ERR_NOMEM;
-		got = tide_frame_load(&lane->frame[i], env, o->raw, &gone);
-	}
-	if (got == 0 && lane->fate[i] == TIDE_FATE_UNREAD && !count_bad_frame(lane, env, i, head->events, gone))
-		return TIDE_ERR_NOMEM;
-	if (got == 1) {
-		o->events_before = head->events_before;
-		o->events = head->events;
-		got = begin_items(lane, o->raw, head->raw_len, head->ticks, head->tid);
-	}
-	return got;
-}
-
-static int open_staging(struct tide_lane *lane)
-{
-	const struct tide_block *head = &lane->staging.head;
-	if (!lane->staging.taken)
-		return 0;
-	lane->open->events_before = head->events_before;
-	lane->open->events = head->events;
-	return begin_items(lane, lane->staging.payload, head->committed, head->ticks, head->tid);
-}
-
 /* The block is read: what its header promised and its items did not hold is lost. False: no memory. */
-static bool close_block(struct tide_lane *lane, struct tide_lane_env *env)
+static bool close_block(struct tide_lane *lane, struct tide_lane_env *env, const struct tide_chunk *c)
 {
-	struct tide_lane_open *o = lane->open;
-	uint32_t i = lane->next_block - 1;
-	o->reading = false;
-	if (i >= lane->frames || lane->fate[i] != TIDE_FATE_UNREAD)
+	if (c->block >= lane->frames || lane->fate[c->block] != TIDE_FATE_UNREAD)
 		return true;
-	lane->fate[i] = TIDE_FATE_READ;
-	return o->done == o->events || count_bad_frame(lane, env, i, o->events - o->done, false);
+	lane->fate[c->block] = TIDE_FATE_READ;
+	uint32_t missing = lane->frame[c->block].head.events - lane->done;
+	if (missing == 0 && c->load == TIDE_LOAD_OK)
+		return true;
+	return count_bad_frame(lane, env, c->block, missing, c->load == TIDE_LOAD_GONE);
 }
 
-static void free_open(struct tide_lane *lane)
+static void drop_chunks(struct tide_lane *lane, struct tide_lane_env *env)
 {
-	if (!lane->open)
-		return;
-	free(lane->open->raw);
-	free(lane->open->dict);
-	free(lane->open);
-	lane->open = NULL;
+	while (lane->chunk) {
+		struct tide_chunk *c = lane->chunk;
+		lane->chunk = c->next;
+		give_chunk(env, c);
+	}
 }
 
-/* 1: a block is open. 0: no more. */
-static int open_next(struct tide_lane *lane, struct tide_lane_env *env)
+static void close_lane(struct tide_lane *lane, struct tide_lane_env *env)
 {
-	if (!lane->open && !(lane->open = calloc(1, sizeof *lane->open)))
+	drop_chunks(lane, env);
+	tide_feed_free(lane->feed);
+	free(lane->node);
+	free(lane->pair);
+	lane->feed = NULL;
+	lane->node = lane->pair = NULL;
+	lane->nodes_cap = lane->pairs_cap = 0;
+}
+
+/* Past the current chunk. False: no memory. */
+static bool leave_chunk(struct tide_lane *lane, struct tide_lane_env *env)
+{
+	struct tide_chunk *c = lane->chunk;
+	lane->done += c->ops;
+	lane->before += c->ops;
+	bool ok = !c->ends || close_block(lane, env, c);
+	lane->chunk = c->next;
+	give_chunk(env, c);
+	return ok;
+}
+
+/* Into the next chunk. 1: done, though there may be no run in it. 0: the lane has no more. */
+static int enter_chunk(struct tide_lane *lane, struct tide_lane_env *env)
+{
+	struct tide_chunk *c = follow_chunk(lane, env, NULL);
+	if (!c || c->load == TIDE_LOAD_NOMEM)
 		return TIDE_ERR_NOMEM;
-	int got = 0;
-	while (got == 0 && lane->next_block <= lane->frames) {
-		uint32_t i = lane->next_block;
-		got = i < lane->frames ? open_frame(lane, env, i) : open_staging(lane);
-		if (got >= 0)
-			lane->next_block++;
+	if (c->last)
+		return 0;
+	if (c->begins) {
+		lane->done = 0;
+		lane->before = c->block < lane->frames ? lane->frame[c->block].head.events_before
+						       : lane->staging.head.events_before;
 	}
-	if (got == 0)
-		free_open(lane);
-	return got;
+	lane->run = lane->extra = 0;
+	return translate(lane, env->stacks, c) ? 1 : TIDE_ERR_NOMEM;
 }
 
-static int apply_delta(const struct tide_stack_delta *delta, uint32_t *nodes, uint32_t *depth,
-		       struct tide_stacks *stacks)
+/* ---- runs ---- */
+
+static uint32_t run_end(const struct tide_chunk *c, uint32_t run)
 {
-	uint32_t at = *depth - delta->pop;
-	for (uint32_t i = 0; i < delta->push; i++, at++) {
-		nodes[at + 1] = tide_stacks_child(stacks, nodes[at], delta->words[i]);
-		if (nodes[at + 1] == 0)
-			return TIDE_ERR_NOMEM;
-	}
-	*depth = at;
+	return run + 1 < c->runs ? c->run[run + 1].first : c->ops;
+}
+
+/* 1: the run is there. 0: it is past the limit. */
+static int take_run(struct tide_lane *lane)
+{
+	const struct tide_chunk *c = lane->chunk;
+	const struct tide_run *r = &c->run[lane->run];
+	uint64_t allowed = lane->limit > lane->before ? lane->limit - lane->before : 0;
+	uint32_t end = run_end(c, lane->run);
+	if (r->first >= allowed)
+		return 0;
+	lane->op = &c->op[r->first];
+	lane->ops = (end < allowed ? end : (uint32_t)allowed) - r->first;
+	lane->tid = r->tid;
+	lane->run_ticks = r->ticks;
+	lane->seq = r->seq;
 	return 1;
 }
 
-static int take_event(struct tide_lane *lane, struct tide_lane_env *env, const struct tide_item *item)
+/* The run's values are behind. */
+static void pass_extras(struct tide_lane *lane)
 {
-	struct tide_lane_open *o = lane->open;
-	struct tide_event *e = &lane->next;
-	e->kind = item->kind;
-	e->lane = lane->index;
-	e->native = e->python = 0;
-	e->addr = item->addr;
-	e->size = item->size;
-	e->value = item->value;
-	e->value2 = item->value2;
-	e->time_ns = tide_clock_ns(env->clock, item->ticks);
-	o->done++;
-	if (!item->has_stack)
-		return 1;
-	if (apply_delta(&item->native, o->native, &o->native_depth, env->stacks) < 0 ||
-	    apply_delta(&item->python, o->python, &o->python_depth, env->stacks) < 0)
-		return TIDE_ERR_NOMEM;
-	if (tide_kind_fields(item->kind) & TIDE_F_STACK)
-		e->native = o->native[o->native_depth];
-	e->python = o->python[o->python_depth];
-	return 1;
+	const struct tide_chunk *c = lane->chunk;
+	uint32_t end = run_end(c, lane->run);
+	for (uint32_t i = c->run[lane->run].first; i < end && lane->extra < c->extras; i++)
+		lane->extra += (tide_kind_fields(c->op[i].kind) & TIDE_F_VALUE) != 0;
 }
 
-/* 1: an event. 0: the block has no more. */
-static int next_in_block(struct tide_lane *lane, struct tide_lane_env *env)
+static int find_run(struct tide_lane *lane, struct tide_lane_env *env)
 {
-	struct tide_lane_open *o = lane->open;
-	struct tide_item item;
-	while (o->done < o->events && o->events_before + o->done < lane->limit &&
-	       tide_items_next(&o->items, &item) == 1) {
-		if (item.is_event)
-			return take_event(lane, env, &item);
-		if (item.kind == TIDE_KIND_THREAD) {
-			lane->next.tid = (uint32_t)item.value;
-			continue;
-		}
-		if (item.kind == TIDE_KIND_FOUND) /* of the free after it: says nothing that a replay does not know */
-			continue;
-		if (item.kind == TIDE_KIND_SYNC)
-			lane->seq = item.seq;
-		lane->run_ticks = item.ticks;
-		lane->run_begins = true;
-	}
-	return 0;
-}
-
-uint64_t tide_lane_begin_ticks(const struct tide_lane *lane)
-{
-	if (lane->next_block < lane->frames)
-		return lane->frame[lane->next_block].head.ticks;
-	if (lane->next_block == lane->frames && lane->staging.taken)
-		return lane->staging.head.ticks;
-	return UINT64_MAX;
-}
-
-int tide_lane_advance(struct tide_lane *lane, struct tide_lane_env *env)
-{
-	lane->run_begins = false;
-	lane->seq = 0;
 	for (;;) {
-		if (lane->open && lane->open->reading) {
-			int got = next_in_block(lane, env);
-			if (got != 0)
-				return got;
-			if (lane->open->events_before + lane->open->done >= lane->limit) {
-				lane->next_block = lane->frames + 1;
-				free_open(lane);
-				return 0;
-			}
-			if (!close_block(lane, env))
-				return TIDE_ERR_NOMEM;
-		}
-		lane->seq = 0; /* a SYNC belongs to an event of its own block */
-		int got = open_next(lane, env);
+		if (lane->chunk && lane->run < lane->chunk->runs)
+			return take_run(lane);
+		if (lane->chunk && !leave_chunk(lane, env))
+			return TIDE_ERR_NOMEM;
+		int got = enter_chunk(lane, env);
 		if (got != 1)
 			return got;
 	}
 }
 
-void tide_lane_rewind(struct tide_lane *lane)
+uint64_t tide_lane_begin_ticks(const struct tide_lane *lane)
 {
-	free_open(lane);
-	lane->next_block = 0;
+	if (lane->frames)
+		return lane->frame[0].head.ticks;
+	return lane->staging.taken ? lane->staging.head.ticks : UINT64_MAX;
+}
+
+uint64_t tide_lane_evicted(const struct tide_lane *lane)
+{
+	return lane->frames ? lane->frame[0].head.events_before : lane->staging.head.events_before;
+}
+
+int tide_lane_advance(struct tide_lane *lane, struct tide_lane_env *env)
+{
+	struct tide_blocks_of blocks = {lane->frame, lane->frames, &lane->staging};
+	if (!lane->feed && !(lane->feed = tide_feed_new(&blocks)))
+		return TIDE_ERR_NOMEM;
+	if (lane->chunk && lane->run < lane->chunk->runs) {
+		pass_extras(lane);
+		lane->run++;
+	}
+	int got = find_run(lane, env);
+	if (got == 0)
+		close_lane(lane, env);
+	return got;
+}
+
+void tide_lane_rewind(struct tide_lane *lane, struct tide_lane_env *env)
+{
+	close_lane(lane, env);
 }
 
 void tide_lane_release(struct tide_lane *lane)
 {
-	free_open(lane);
+	struct tide_lane_env nobody = {0};
+	close_lane(lane, &nobody);
+	tide_lane_env_release(&nobody);
 	free(lane->fate);
 	free(lane->staging.payload);
+}
+
+/* ---- looking ahead ---- */
+
+/* 1 and 0 as tide_lane_uses; -1: not in this chunk, look further. */
+static int chunk_uses(const struct tide_chunk *c, uint32_t run, uint32_t word, uint64_t until)
+{
+	for (; run < c->runs; run++) {
+		const struct tide_run *r = &c->run[run];
+		if (r->ticks > until || (r->seq && c->op[r->first].word == word))
+			return 0;
+		for (uint32_t i = r->first, end = run_end(c, run); i < end; i++)
+			if (c->op[i].word == word)
+				return 1;
+	}
+	return c->last ? 0 : -1;
+}
+
+int tide_lane_uses(struct tide_lane *lane, struct tide_lane_env *env, uint32_t word, uint64_t until)
+{
+	struct tide_chunk *c = lane->chunk;
+	uint32_t run = lane->run;
+	for (unsigned i = 0; i < LOOK_CHUNKS && c; i++, run = 0) {
+		int found = chunk_uses(c, run, word, until);
+		if (found >= 0)
+			return found;
+		c = follow_chunk(lane, env, c);
+		if (!c || c->load == TIDE_LOAD_NOMEM)
+			return TIDE_ERR_NOMEM;
+	}
+	return c != NULL;
+}
+
+bool tide_lane_begins(const struct tide_lane *lane, uint32_t word, uint64_t seq)
+{
+	uint32_t run = lane->run;
+	for (const struct tide_chunk *c = lane->chunk; c; c = c->next, run = 0)
+		for (; run < c->runs; run++)
+			if (c->run[run].seq == seq && c->op[c->run[run].first].word == word)
+				return true;
+	return false;
 }

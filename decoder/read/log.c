@@ -155,9 +155,8 @@ enum tide_status tide_log_open(const char *path, struct tide_log **ret, struct t
 		return status;
 	}
 	log->env = (struct tide_lane_env){
-		.file = &log->file,
-		.file_uid = log->process.super.file_uid,
-		.running = log->running,
+		.feed = {&log->file, log->process.super.file_uid, log->running},
+		.chunk_ops = tide_chunk_ops_for(log->lanes.count),
 		.stacks = &log->stacks,
 		.clock = &log->clock,
 		.damages = &log->damages,
@@ -174,14 +173,13 @@ void tide_log_free(struct tide_log *log)
 		return;
 	tide_merge_release(&log->merge);
 	tide_lanes_release(&log->lanes);
+	tide_lane_env_release(&log->env);
 	tide_account_release(&log->account);
 	tide_ring_release(&log->ring);
 	tide_defs_release(&log->defs);
 	tide_clock_release(&log->clock);
 	tide_stacks_release(&log->stacks);
 	tide_file_release(&log->file);
-	ZSTD_freeDCtx(log->env.zstd);
-	free(log->env.stored);
 	free(log->census);
 	free(log->census_bytes);
 	free(log->path);
@@ -198,19 +196,41 @@ int tide_log_next(struct tide_log *log, struct tide_event *ret)
 	return got;
 }
 
-static bool is_gapless(const struct tide_log *log)
+int tide_log_batch(struct tide_log *log, struct tide_batch *ret)
+{
+	if (log->failed)
+		return TIDE_ERR_NOMEM;
+	int got = tide_merge_batch(&log->merge, &log->env, ret);
+	if (got < 0)
+		log->failed = true;
+	return got;
+}
+
+/* Lanes whose first blocks were evicted are whole from their first block on. */
+static uint64_t whole_from(const struct tide_log *log)
+{
+	uint64_t from = 0;
+	for (uint32_t i = 0; i < log->lanes.count; i++) {
+		const struct tide_lane *lane = &log->lanes.lane[i];
+		uint64_t begins = tide_lane_begin_ticks(lane);
+		if (begins != UINT64_MAX && begins > from && tide_lane_evicted(lane) > 0)
+			from = begins;
+	}
+	return from;
+}
+
+static bool is_complete(const struct tide_log *log)
 {
 	const struct tide_losses *l = tide_log_losses(log);
-	return !log->running && !log->limited && !l->damaged && l->evicted == 0 && l->lost == 0 &&
-	       log->process.super.parent_uid == 0;
+	return !log->running && !log->limited && !l->damaged && l->lost == 0;
 }
 
 void tide_log_rewind(struct tide_log *log)
 {
 	for (uint32_t i = 0; i < log->lanes.count; i++)
-		tide_lane_rewind(&log->lanes.lane[i]);
+		tide_lane_rewind(&log->lanes.lane[i], &log->env);
 	log->failed = false;
-	tide_merge_start(&log->merge, is_gapless(log));
+	tide_merge_start(&log->merge, whole_from(log), is_complete(log));
 }
 
 enum tide_status tide_log_limit(struct tide_log *log, const uint64_t *events, uint32_t lanes)
@@ -258,4 +278,17 @@ uint64_t tide_log_node_word(const struct tide_log *log, uint32_t node)
 uint32_t tide_log_node_count(const struct tide_log *log)
 {
 	return log->stacks.count;
+}
+
+void tide_log_pair(const struct tide_log *log, uint32_t pair, uint32_t *ret_native, uint32_t *ret_python)
+{
+	static const struct tide_pair none;
+	const struct tide_pair *p = pair < log->stacks.pairs ? &log->stacks.pair[pair] : &none;
+	*ret_native = p->native;
+	*ret_python = p->python;
+}
+
+uint32_t tide_log_pair_count(const struct tide_log *log)
+{
+	return log->stacks.pairs;
 }

@@ -5,8 +5,7 @@
  * counted in struct tide_losses: losses are data, not errors. Memory is bounded by what is open at one time (one
  * block a lane) plus definitions and distinct stacks, not by the length of the log.
  *
- * Order (FORMAT.md 7): lanes are cut at TICK and SYNC items into runs; runs are merged by the ticks they begin
- * with; a SYNC(word, seq) waits until epoch seq - 1 of that word has been seen.
+ * Order (FORMAT.md 7): that of merge.h.
  *
  * Life cycle: tide_log_open .. tide_log_free. Everything a log hands out belongs to it and lives until tide_log_free,
  * unless said otherwise. One log is used by one thread at a time.
@@ -35,6 +34,29 @@ struct tide_event {
 	uint64_t addr, size, value, value2; /* as in struct tide_item */
 };
 
+/* The same, many at a time and as they are stored: one event without what is common to its batch. */
+struct tide_op {
+	uint64_t addr;
+	uint64_t size;
+	uint32_t pair; /* of stacks: batch->pair[pair] is its number in the log */
+	uint16_t word; /* tide_word_of(addr); 0 for kinds without an addr field */
+	uint8_t kind;  /* enum tide_kind */
+	uint8_t reserved;
+};
+_Static_assert(sizeof(struct tide_op) == 24, "what is unpacked is mostly these");
+struct tide_extra {
+	uint64_t value, value2;
+};
+struct tide_batch {
+	const struct tide_op *op; /* `count` of them, and `ahead` more that are likely to come soon */
+	uint32_t count, ahead;
+	const struct tide_extra *extra; /* of those operations whose kind has TIDE_F_VALUE, in their order */
+	const uint32_t *pair;           /* numbers for tide_log_pair */
+	uint32_t lane, tid;
+	uint64_t time_ns;
+	uint64_t index; /* of the first */
+};
+
 /* Opens and indexes (superblock, definitions, frames, staging blocks). On failure *ret is untouched.
  * TIDE_OK, also when the file is damaged but something could be kept; TIDE_ERR_IO, _NOT_A_LOG, _TOO_NEW, _NOMEM, _BAD
  * (nothing in it can be used). */
@@ -43,6 +65,9 @@ void tide_log_free(struct tide_log *); /* NULL is fine */
 
 /* 1: *ret is the next event. 0: the end. <0: a tide_status (out of memory). Damage is not an error here. */
 int tide_log_next(struct tide_log *, struct tide_event *ret);
+/* The same for the next events of one lane that belong together, at least one; *ret is valid until the next call of any function
+ * here. A log is read by one of the two, from the beginning or from tide_log_rewind on. */
+int tide_log_batch(struct tide_log *, struct tide_batch *ret);
 /* Back to the first event; stacks keep their numbers. */
 void tide_log_rewind(struct tide_log *);
 /* From now on, tide_log_next ends each lane after `events` of it ever written (evicted ones counted); for the
@@ -108,6 +133,9 @@ const struct tide_lineage *tide_log_lineage(const struct tide_log *);
 uint32_t tide_log_node_parent(const struct tide_log *, uint32_t node);
 uint64_t tide_log_node_word(const struct tide_log *, uint32_t node);
 uint32_t tide_log_node_count(const struct tide_log *);
+/* A pair of stacks: their innermost nodes. Number 0 is two empty stacks. */
+void tide_log_pair(const struct tide_log *, uint32_t pair, uint32_t *ret_native, uint32_t *ret_python);
+uint32_t tide_log_pair_count(const struct tide_log *);
 
 /* ---- censuses: payloads, decoded by census.h ---- */
 struct tide_census_blob {

@@ -56,18 +56,17 @@ static enum tide_status load_parts(struct tide_log *log, struct tide_census_at *
 	*ret_whole = false;
 	for (uint32_t i = 0; i < at->parts; i++) {
 		const struct tide_frame_at *f = &log->ring.frame[at->first + i];
-		bool gone = false;
 		if (len + f->head.raw_len > CENSUS_MAX)
 			return TIDE_OK;
 		uint8_t *bytes = realloc(log->census_bytes, len + f->head.raw_len + 1);
 		if (!bytes)
 			return TIDE_ERR_NOMEM;
 		log->census_bytes = bytes;
-		int got = tide_frame_load(f, &log->env, bytes + len, &gone);
-		if (got < 0)
+		enum tide_load load = tide_frame_load(f, &log->env.feed, &log->env.scratch, bytes + len);
+		if (load == TIDE_LOAD_NOMEM)
 			return TIDE_ERR_NOMEM;
-		if (got == 0) {
-			count_bad(log, at, f, gone);
+		if (load != TIDE_LOAD_OK) {
+			count_bad(log, at, f, load == TIDE_LOAD_GONE);
 			return TIDE_OK;
 		}
 		len += f->head.raw_len;

@@ -3,15 +3,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* About 0.3 ms at 3 GHz: far more than counters of two cores were ever seen to differ, far less than a block lasts. */
-#define MERGE_SLACK (UINT64_C(1) << 20)
+/* About 1.4 us at 3 GHz: far more than counters of two cores were ever seen to differ. */
+#define MERGE_MARGIN UINT64_C(4096)
+/* How long an epoch is waited for. One that must be there: about 3 s, for a thread may not get a CPU for that long between taking
+ * a word and reading the counter; but one that died in between (killed, cancelled, left by a longjmp) must not stop its word's
+ * lanes for ever. One that may be missing: about 5 ms. */
+#define PATIENCE_WHOLE (UINT64_C(1) << 33)
+#define PATIENCE_GAPS (UINT64_C(1) << 24)
+
+#define WHOLE (UINT32_C(1) << 31)
+
+static uint64_t after(uint64_t ticks, uint64_t more)
+{
+	return ticks > UINT64_MAX - more ? UINT64_MAX : ticks + more;
+}
 
 /* ---- heaps of lanes; lane->heap_pos is kept so that one can be taken from the middle ---- */
 
 static bool goes_before(const struct tide_lane *a, const struct tide_lane *b)
 {
-	if (a->run_ticks != b->run_ticks)
-		return a->run_ticks < b->run_ticks;
+	if (a->key != b->key)
+		return a->key < b->key;
 	if (!a->seq !=
 	    !b->seq) /* in the same tick: who begins an epoch comes after who may have ended the one before */
 		return !a->seq;
@@ -49,9 +61,15 @@ static void heap_down(struct tide_merge *m, struct tide_heap *h, uint32_t pos, u
 	heap_set(m, h, pos, lane);
 }
 
-static void heap_push(struct tide_merge *m, struct tide_heap *h, struct tide_lane *lane)
+static uint32_t number(const struct tide_merge *m, const struct tide_lane *lane)
 {
-	heap_up(m, h, h->count++, (uint32_t)(lane - m->lane));
+	return (uint32_t)(lane - m->lane);
+}
+
+static void heap_push(struct tide_merge *m, struct tide_heap *h, struct tide_lane *lane, uint64_t key)
+{
+	lane->key = key;
+	heap_up(m, h, h->count++, number(m, lane));
 }
 
 static void heap_remove(struct tide_merge *m, struct tide_heap *h, struct tide_lane *lane)
@@ -70,53 +88,177 @@ static struct tide_lane *heap_first(struct tide_merge *m, struct tide_heap *h)
 	return h->count ? &m->lane[h->lane[0]] : NULL;
 }
 
-/* ---- epochs ---- */
-
-static uint32_t word_of_next(const struct tide_lane *lane)
+static void make_ready(struct tide_merge *m, struct tide_lane *lane)
 {
-	return tide_kind_fields(lane->next.kind) & TIDE_F_ADDR ? tide_word_of(lane->next.addr) : 0;
+	heap_push(m, &m->ready, lane, lane->run_ticks);
 }
 
-static bool must_wait(const struct tide_merge *m, const struct tide_lane *lane)
+/* ---- waiting ---- */
+
+static bool is_whole(const struct tide_merge *m, uint32_t word)
 {
-	return lane->seq > m->epoch[word_of_next(lane)] + 1;
+	return m->complete && (m->whole_from == 0 || m->word[word].owner & WHOLE);
 }
 
-static void wait_for_epoch(struct tide_merge *m, struct tide_lane *lane)
+/* Is the epoch before the lane's in what others have unpacked? */
+static bool is_coming(const struct tide_merge *m, const struct tide_lane *lane)
 {
-	uint32_t *first = &m->waiters[word_of_next(lane)];
+	for (uint32_t i = 0; i < m->lanes; i++)
+		if (m->lane[i].started && &m->lane[i] != lane &&
+		    tide_lane_begins(&m->lane[i], lane->op->word, lane->seq - 1))
+			return true;
+	return false;
+}
+
+/* Has `other`, which is behind its turn, events on the word of lane's SYNC from before that? As must_wait. */
+static int waits_for_lane(struct tide_merge *m, struct tide_lane_env *env, struct tide_lane *lane,
+			  struct tide_lane *other)
+{
+	uint64_t until = after(lane->run_ticks, MERGE_MARGIN);
+	if (other == lane || other->ended || !other->started || other->run_ticks > until)
+		return 0;
+	lane->wait_for = TIDE_WORDS + number(m, other);
+	return tide_lane_uses(other, env, lane->op->word, until);
+}
+
+/* 1: not yet; lane->wait_for is what has to happen first. TIDE_ERR_NOMEM. */
+static int must_wait(struct tide_merge *m, struct tide_lane_env *env, struct tide_lane *lane)
+{
+	if (lane->seq == 0 || lane->hope == TIDE_GOES_ANYHOW)
+		return 0;
+	const struct tide_word *w = &m->word[lane->op->word];
+	if (lane->seq <= w->epoch)
+		return 0;
+	if (w->epoch && lane->seq == w->epoch + 1)
+		return waits_for_lane(m, env, lane, &m->lane[w->owner & ~WHOLE]);
+	if (lane->seq > 1 && lane->hope == TIDE_HOPES && (lane->run_ticks >= m->whole_from || is_coming(m, lane))) {
+		lane->wait_for = lane->op->word;
+		return 1;
+	}
+	/* who began the epoch before is not known: whoever has events from before */
+	int got = 0;
+	for (uint32_t i = 0; i < m->lanes && got == 0 && lane->seq > 1; i++)
+		got = waits_for_lane(m, env, lane, &m->lane[i]);
+	return got;
+}
+
+/* A lane whose beginning was evicted has events on words that it took before: not while another is behind that may have had
+ * them before it. As must_wait. */
+static int must_wait_to_start(struct tide_merge *m, struct tide_lane *lane)
+{
+	if (tide_lane_evicted(lane) == 0)
+		return 0;
+	for (uint32_t i = 0; i < m->lanes && m->waiting > 0; i++) {
+		if (!m->lane[i].waits || m->lane[i].run_ticks > after(lane->run_ticks, MERGE_MARGIN) ||
+		    !m->lane[i].started)
+			continue;
+		lane->wait_for = TIDE_WORDS + i;
+		return 1;
+	}
+	return 0;
+}
+
+static uint32_t *waiters_for(struct tide_merge *m, uint32_t what)
+{
+	return what < TIDE_WORDS ? &m->word[what].waiters : &m->lane_waiters[what - TIDE_WORDS];
+}
+
+static void begin_wait(struct tide_merge *m, struct tide_lane *lane)
+{
+	uint32_t *first = waiters_for(m, lane->wait_for);
+	lane->waits = true;
 	lane->wait_next = *first;
-	*first = (uint32_t)(lane - m->lane) + 1;
-	heap_push(m, &m->waiting, lane);
+	*first = number(m, lane) + 1;
+	m->waiting++;
+	if (lane->wait_for >= TIDE_WORDS)
+		return;
+	bool whole = is_whole(m, lane->wait_for);
+	heap_push(m, &m->vain, lane, after(lane->run_ticks, whole ? PATIENCE_WHOLE : PATIENCE_GAPS));
 }
 
-/* Takes a lane out of those that wait. */
+static void leave_wait(struct tide_merge *m, struct tide_lane *lane)
+{
+	lane->waits = false;
+	m->waiting--;
+	if (lane->wait_for < TIDE_WORDS)
+		heap_remove(m, &m->vain, lane);
+}
+
+/* Whoever waits for `what` is ready again, and asks again when its turn comes. */
+static void wake(struct tide_merge *m, uint32_t what)
+{
+	uint32_t *first = waiters_for(m, what), next = *first;
+	*first = 0;
+	while (next) {
+		struct tide_lane *lane = &m->lane[next - 1];
+		next = lane->wait_next;
+		leave_wait(m, lane);
+		make_ready(m, lane);
+	}
+}
+
+/* Takes one lane out of those that wait: it shall go on. */
 static void end_wait(struct tide_merge *m, struct tide_lane *lane)
 {
-	uint32_t *at = &m->waiters[word_of_next(lane)];
-	while (*at != (uint32_t)(lane - m->lane) + 1)
+	uint32_t *at = waiters_for(m, lane->wait_for);
+	while (*at != number(m, lane) + 1)
 		at = &m->lane[*at - 1].wait_next;
 	*at = lane->wait_next;
-	heap_remove(m, &m->waiting, lane);
+	leave_wait(m, lane);
+}
+
+/* Nobody is ready: the first whose epoch is not seen to come; it is not there, for whoever had it could go on. */
+static struct tide_lane *least_hopeful(struct tide_merge *m)
+{
+	struct tide_lane *best = NULL, *any = NULL;
+	for (uint32_t i = 0; i < m->lanes; i++) {
+		struct tide_lane *lane = &m->lane[i];
+		if (!lane->waits)
+			continue;
+		if (!any || lane->run_ticks < any->run_ticks)
+			any = lane;
+		if (lane->wait_for < TIDE_WORDS && (!best || lane->run_ticks < best->run_ticks) && !is_coming(m, lane))
+			best = lane;
+	}
+	return best ? best : any;
+}
+
+static void give_up(struct tide_merge *m, struct tide_lane *lane)
+{
+	lane->hope = lane->wait_for < TIDE_WORDS ? TIDE_GAVE_UP : TIDE_GOES_ANYHOW;
+	m->anomalies += m->complete && m->whole_from == 0;
+	end_wait(m, lane);
+	make_ready(m, lane);
+}
+
+/* Whoever has waited long enough gives up. */
+static void end_patience(struct tide_merge *m)
+{
+	struct tide_lane *lane;
+	while (m->ready.count > 0 && (lane = heap_first(m, &m->vain)) && lane->key < heap_first(m, &m->ready)->key) {
+		if (!is_coming(m, lane)) {
+			give_up(m, lane);
+			continue;
+		}
+		uint64_t now = heap_first(m, &m->ready)->key;
+		heap_remove(m, &m->vain, lane);
+		heap_push(m, &m->vain, lane, after(now, PATIENCE_GAPS));
+	}
+	if (m->ready.count == 0 && m->waiting > 0)
+		give_up(m, least_hopeful(m));
 }
 
 static void begin_epoch(struct tide_merge *m, const struct tide_lane *lane)
 {
-	uint32_t word = word_of_next(lane);
-	if (lane->seq <= m->epoch[word]) { /* whoever waited for it has gone on without */
-		m->anomalies += !m->gapless;
+	struct tide_word *w = &m->word[lane->op->word];
+	if (lane->seq <= w->epoch) { /* whoever waited for it has gone on without */
+		m->anomalies += !m->complete || m->whole_from != 0;
 		return;
 	}
-	m->epoch[word] = lane->seq;
-	uint32_t next = m->waiters[word];
-	while (next) {
-		struct tide_lane *waiter = &m->lane[next - 1];
-		next = waiter->wait_next;
-		if (must_wait(m, waiter))
-			continue;
-		end_wait(m, waiter);
-		heap_push(m, &m->ready, waiter);
-	}
+	w->epoch = lane->seq;
+	w->owner = number(m, lane) | (lane->run_ticks >= m->whole_from ? WHOLE : 0);
+	if (w->waiters)
+		wake(m, lane->op->word);
 }
 
 /* ---- the merge ---- */
@@ -125,10 +267,10 @@ bool tide_merge_init(struct tide_merge *m, struct tide_lane *lane, uint32_t lane
 {
 	*m = (struct tide_merge){.lane = lane, .lanes = lanes};
 	m->ready.lane = calloc((size_t)lanes + 1, sizeof *m->ready.lane);
-	m->waiting.lane = calloc((size_t)lanes + 1, sizeof *m->waiting.lane);
-	m->epoch = calloc(TIDE_WORDS, sizeof *m->epoch);
-	m->waiters = calloc(TIDE_WORDS, sizeof *m->waiters);
-	if (m->ready.lane && m->waiting.lane && m->epoch && m->waiters)
+	m->vain.lane = calloc((size_t)lanes + 1, sizeof *m->vain.lane);
+	m->lane_waiters = calloc((size_t)lanes + 1, sizeof *m->lane_waiters);
+	m->word = calloc(TIDE_WORDS, sizeof *m->word);
+	if (m->ready.lane && m->vain.lane && m->lane_waiters && m->word)
 		return true;
 	tide_merge_release(m);
 	return false;
@@ -137,108 +279,138 @@ bool tide_merge_init(struct tide_merge *m, struct tide_lane *lane, uint32_t lane
 void tide_merge_release(struct tide_merge *m)
 {
 	free(m->ready.lane);
-	free(m->waiting.lane);
-	free(m->epoch);
-	free(m->waiters);
+	free(m->vain.lane);
+	free(m->lane_waiters);
+	free(m->word);
 	*m = (struct tide_merge){0};
 }
 
-void tide_merge_start(struct tide_merge *m, bool gapless)
+void tide_merge_start(struct tide_merge *m, uint64_t whole_from, bool complete)
 {
-	m->ready.count = m->waiting.count = 0;
-	m->current = NULL;
+	m->ready.count = m->vain.count = m->waiting = 0;
+	m->taken = NULL;
 	m->index = m->anomalies = 0;
-	m->gapless = gapless;
-	memset(m->epoch, 0, TIDE_WORDS * sizeof *m->epoch);
-	memset(m->waiters, 0, TIDE_WORDS * sizeof *m->waiters);
+	m->whole_from = whole_from;
+	m->complete = complete;
+	m->batch = (struct tide_batch){0};
+	m->done = 0;
+	memset(m->lane_waiters, 0, m->lanes * sizeof *m->lane_waiters);
+	memset(m->word, 0, TIDE_WORDS * sizeof *m->word);
 	for (uint32_t i = 0; i < m->lanes; i++) {
 		struct tide_lane *lane = &m->lane[i];
-		lane->started = false;
+		lane->started = lane->waits = false;
 		lane->seq = 0;
 		lane->run_ticks = tide_lane_begin_ticks(lane);
-		if (lane->run_ticks != UINT64_MAX)
-			heap_push(m, &m->ready, lane);
+		lane->ended = lane->run_ticks == UINT64_MAX;
+		if (!lane->ended)
+			make_ready(m, lane);
 	}
 }
 
-/* Who waited long enough: all others are past it by more than counters can disagree. Where events are missing, the epoch
- * waited for is most likely one of them, and waiting would let others overtake: there the ticks alone decide. */
-static struct tide_lane *waited_in_vain(struct tide_merge *m)
-{
-	struct tide_lane *ready = heap_first(m, &m->ready), *waiting = heap_first(m, &m->waiting);
-	if (!waiting)
-		return NULL;
-	uint64_t slack = m->gapless ? MERGE_SLACK : 0;
-	if (ready && (ready->run_ticks <= waiting->run_ticks || ready->run_ticks - waiting->run_ticks <= slack))
-		return NULL;
-	end_wait(m, waiting);
-	m->anomalies += m->gapless;
-	return waiting;
-}
-
-static int start_lane(struct tide_merge *m, struct tide_lane_env *env, struct tide_lane *lane)
+/* To the lane's next run, with all that follows from it. 1: the lane goes on at once. 0: it does not. */
+static int advance(struct tide_merge *m, struct tide_lane_env *env, struct tide_lane *lane)
 {
 	int got = tide_lane_advance(lane, env);
+	if (got < 0)
+		return got;
 	lane->started = true;
+	lane->ended = got == 0;
+	lane->hope = TIDE_HOPES;
+	if (m->lane_waiters[number(m, lane)])
+		wake(m, TIDE_WORDS + number(m, lane));
+	if (lane->ended)
+		return 0;
+	lane->key = lane->run_ticks;
+	if (m->waiting == 0 && !lane->seq && (m->ready.count == 0 || goes_before(lane, &m->lane[m->ready.lane[0]])))
+		return 1;
+	make_ready(m, lane);
+	return 0;
+}
+
+/* The first of those that are ready. 1: its run comes next. 0: not yet. */
+static int try_first(struct tide_merge *m, struct tide_lane_env *env, struct tide_lane *lane)
+{
+	heap_remove(m, &m->ready, lane);
+	int got = lane->started ? must_wait(m, env, lane) : must_wait_to_start(m, lane);
+	if (got == 0 && !lane->started)
+		return advance(m, env, lane);
 	if (got == 1)
-		heap_push(m, &m->ready, lane);
+		begin_wait(m, lane);
+	return got < 0 ? got : !got;
+}
+
+/* 1: *ret is the lane whose run comes next. */
+static int choose(struct tide_merge *m, struct tide_lane_env *env, struct tide_lane **ret)
+{
+	int got = 0;
+	while (got == 0) {
+		if (m->waiting > 0)
+			end_patience(m);
+		*ret = heap_first(m, &m->ready);
+		if (!*ret)
+			return 0;
+		got = try_first(m, env, *ret);
+	}
 	return got;
 }
 
-/* 1: m->current is the lane with the next event. */
-static int choose(struct tide_merge *m, struct tide_lane_env *env)
+int tide_merge_batch(struct tide_merge *m, struct tide_lane_env *env, struct tide_batch *ret)
 {
-	for (;;) {
-		m->current = waited_in_vain(m);
-		if (m->current)
-			return 1;
-		struct tide_lane *lane = heap_first(m, &m->ready);
-		if (!lane)
-			return 0;
-		heap_remove(m, &m->ready, lane);
-		if (!lane->started) {
-			int got = start_lane(m, env, lane);
-			if (got < 0)
-				return got;
-			continue;
-		}
-		if (must_wait(m, lane)) {
-			wait_for_epoch(m, lane);
-			continue;
-		}
-		m->current = lane;
-		return 1;
-	}
+	struct tide_lane *lane = m->taken;
+	int got = lane ? advance(m, env, lane) : 0;
+	m->taken = NULL;
+	if (got == 0)
+		got = choose(m, env, &lane);
+	if (got != 1)
+		return got;
+	*ret = (struct tide_batch){
+		.op = lane->op,
+		.count = lane->ops,
+		.extra = lane->chunk->extra + lane->extra,
+		.pair = lane->pair,
+		.lane = lane->index,
+		.tid = lane->tid,
+		.time_ns = tide_clock_ns(env->clock, lane->run_ticks),
+		.index = m->index,
+	};
+	m->index += lane->ops;
+	if (lane->seq)
+		begin_epoch(m, lane);
+	m->taken = lane;
+	return 1;
 }
 
-/* The current lane begins another run: does it keep its turn? */
-static bool keeps_turn(struct tide_merge *m, const struct tide_lane *lane)
+static void expand(struct tide_merge *m, const struct tide_stacks *stacks, struct tide_event *ret)
 {
-	if (m->waiting.count > 0 || lane->seq)
-		return false;
-	return m->ready.count == 0 || goes_before(lane, &m->lane[m->ready.lane[0]]);
+	const struct tide_op *op = &m->batch.op[m->done];
+	const struct tide_pair *stack = &stacks->pair[m->batch.pair[op->pair]];
+	*ret = (struct tide_event){
+		.kind = (enum tide_kind)op->kind,
+		.lane = m->batch.lane,
+		.tid = m->batch.tid,
+		.native = stack->native,
+		.python = stack->python,
+		.time_ns = m->batch.time_ns,
+		.index = m->batch.index + m->done,
+		.addr = op->addr,
+		.size = op->size,
+	};
+	m->done++;
+	if (tide_kind_fields(op->kind) & TIDE_F_VALUE) {
+		ret->value = m->batch.extra->value;
+		ret->value2 = m->batch.extra->value2;
+		m->batch.extra++;
+	}
 }
 
 int tide_merge_next(struct tide_merge *m, struct tide_lane_env *env, struct tide_event *ret)
 {
-	if (!m->current) {
-		int got = choose(m, env);
+	if (m->done == m->batch.count) {
+		m->done = m->batch.count = 0;
+		int got = tide_merge_batch(m, env, &m->batch);
 		if (got != 1)
 			return got;
 	}
-	struct tide_lane *lane = m->current;
-	*ret = lane->next;
-	ret->index = m->index++;
-	if (lane->seq)
-		begin_epoch(m, lane);
-	int got = tide_lane_advance(lane, env);
-	if (got < 0)
-		return got;
-	if (got == 0) {
-		m->current = NULL;
-	} else if (lane->run_begins && !keeps_turn(m, lane)) {
-		heap_push(m, &m->ready, lane);
-		m->current = NULL;
-	}
+	expand(m, env->stacks, ret);
 	return 1;
 }
