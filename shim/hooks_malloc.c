@@ -51,23 +51,33 @@ void free(void *block)
 	release(block);
 }
 
+/* Names that not every provider has. If another allocator comes before us (tide_real.comes_first) and lacks one of these, the call
+ * lands here with a block that is neither ours nor the C library's: it goes to the functions that the program itself uses. */
+static void release_whichever(void *block)
+{
+	if (tide_real_get()->comes_first)
+		release(block);
+	else
+		tide_real_get()->public_free(block);
+}
+
 void cfree(void *block)
 {
-	release(block);
+	release_whichever(block);
 }
 
 /* C23; the size is only a hint, and the next provider need not have these. */
 void free_sized(void *block, size_t size)
 {
 	(void)size;
-	release(block);
+	release_whichever(block);
 }
 
 void free_aligned_sized(void *block, size_t alignment, size_t size)
 {
 	(void)alignment;
 	(void)size;
-	release(block);
+	release_whichever(block);
 }
 
 void *calloc(size_t count, size_t size)
@@ -113,6 +123,8 @@ void *reallocarray(void *block, size_t count, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
+	if (!tide_real_get()->comes_first)
+		return tide_real_get()->public_realloc(block, bytes);
 	return resize(&regs, block, bytes);
 }
 

@@ -24,6 +24,7 @@ HOOK int pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*star
 HOOK int dlclose(void *handle);
 HOOK void _exit(int status);
 HOOK void _Exit(int status);
+HOOK void quick_exit(int status);
 HOOK int execve(const char *path, char *const argv[], char *const envp[]);
 HOOK int execv(const char *path, char *const argv[]);
 HOOK int execvp(const char *file, char *const argv[]);
@@ -69,6 +70,14 @@ void _Exit(int status)
 	__builtin_unreachable();
 }
 
+/* Handlers of at_quick_exit come after this; what they do is still recorded. */
+void quick_exit(int status)
+{
+	tide_end(TIDE_END_EXIT, (uint32_t)status);
+	tide_real_get()->quick_exit(status);
+	__builtin_unreachable();
+}
+
 /* An exec that returns has failed. */
 static int failed(int rc)
 {
@@ -106,6 +115,46 @@ int fexecve(int fd, char *const argv[], char *const envp[])
 	return failed(tide_real_get()->fexecve(fd, argv, envp));
 }
 
+/* execl and its kin take any number of arguments, so nothing can stand around them either: they are announced, and then jumped to
+ * with all registers and the stack as they were. If they fail, the next END says that this one did not come true. */
+void *tide_announce_execl(void);
+void *tide_announce_execlp(void);
+void *tide_announce_execle(void);
+
+__attribute__((used)) void *tide_announce_execl(void)
+{
+	tide_end(TIDE_END_EXEC, 0);
+	return (void *)tide_real_get()->execl;
+}
+
+__attribute__((used)) void *tide_announce_execlp(void)
+{
+	tide_end(TIDE_END_EXEC, 0);
+	return (void *)tide_real_get()->execlp;
+}
+
+__attribute__((used)) void *tide_announce_execle(void)
+{
+	tide_end(TIDE_END_EXEC, 0);
+	return (void *)tide_real_get()->execle;
+}
+
+#if defined(__x86_64__)
+/* Seven words and the return address keep the stack aligned for the call. rax: number of vector registers, none for these. */
+#define PASS_ON(name)                                                                                                 \
+	__asm__(".pushsection .text\n.globl " #name "\n.type " #name ", @function\n" #name                            \
+		":\n.cfi_startproc\nendbr64\n"                                                                        \
+		"push %rdi\npush %rsi\npush %rdx\npush %rcx\npush %r8\npush %r9\npush %rax\n.cfi_def_cfa_offset 64\n" \
+		"call tide_announce_" #name "\nmov %rax, %r11\n"                                                      \
+		"pop %rax\npop %r9\npop %r8\npop %rcx\npop %rdx\npop %rsi\npop %rdi\n.cfi_def_cfa_offset 8\n"         \
+		"jmp *%r11\n.cfi_endproc\n.size " #name ", . - " #name "\n.popsection\n")
+PASS_ON(execl);
+PASS_ON(execlp);
+PASS_ON(execle);
+#else
+#error "execl: add this architecture"
+#endif
+
 int prctl(int option, ...)
 {
 	unsigned long arg[4];
@@ -129,5 +178,7 @@ long syscall(long number, ...)
 	va_end(rest);
 	if (number == SYS_seccomp || (number == SYS_prctl && arg[0] == PR_SET_SECCOMP))
 		tide_sys_forbid();
+	if (number == SYS_exit_group)
+		tide_end(TIDE_END_EXIT, (uint32_t)arg[0]);
 	return tide_real_get()->syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 }

@@ -31,7 +31,7 @@ enum { ASLEEP, AWAKE, ADOPTING, OFF };
 static atomic_uint state;
 static atomic_uint early; /* events before the log existed */
 static long own_pid;      /* of the process that the log is of; a vforked child has another */
-static bool said_end;     /* END is the log's last word so far */
+static unsigned said_end; /* END(this) is the log's last word so far; TIDE_END_NONE: it is not */
 
 static void off(void)
 {
@@ -75,8 +75,9 @@ static void define_allocator(void)
 	struct text texts[2];
 	char name[64];
 	const char *provider = tide_real_provider(name, sizeof name);
+	const char *path = *tide_real_path() ? tide_real_path() : tide_config.exe;
 	put_text(parts, &texts[0], provider, strlen(provider));
-	put_text(parts + 2, &texts[1], tide_real_path(), strlen(tide_real_path()));
+	put_text(parts + 2, &texts[1], path, strlen(path));
 	tide_define(TIDE_DEF_ALLOCATOR, parts, 4);
 }
 
@@ -122,10 +123,27 @@ static void limit_stack(void)
 		tide_config.stack_limit = most;
 }
 
+/* Whether this is a program that we must only pass calls on in; told. */
+static bool must_stay_passive(void)
+{
+	static const char *const runtimes[] = {"__asan_init", "__tsan_init", "__msan_init", "__hwasan_init"};
+	for (size_t i = 0; i < sizeof runtimes / sizeof *runtimes; i++)
+		if (tide_first_symbol(runtimes[i])) { /* it keeps its own account of every block, and of us */
+			tide_say("this program has a sanitizer's run time, not tracing: ", runtimes[i]);
+			return true;
+		}
+	if (tide_real_is_late()) {
+		tide_say("loaded after the C library (by dlopen?), when it is too late to see allocations, not tracing",
+			 "");
+		return true;
+	}
+	return false;
+}
+
 __attribute__((constructor)) static void wake(void)
 {
 	tide_real_find();
-	if (!tide_config_read(&tide_config)) {
+	if (!tide_config_read(&tide_config) || must_stay_passive()) {
 		off();
 		return;
 	}
@@ -172,7 +190,7 @@ static bool adopt(void)
 	bool left = tide_logfile_leave_parent(&tide_config);
 	if (left) {
 		own_pid = tide_sys_getpid();
-		said_end = false;
+		said_end = TIDE_END_NONE;
 		tide_ring_fork_child();
 		tide_shadow_fork_child();
 		tide_census_fork_child();
@@ -228,9 +246,10 @@ static bool is_own_log(void)
 void tide_end(unsigned what, uint32_t status)
 {
 	uint8_t buf[4 * TIDE_VARINT_MAX];
-	if (said_end || !is_own_log())
+	if (said_end == TIDE_END_EXIT || !is_own_log())
 		return;
-	said_end = true;
+	tide_resumed(); /* an exec that failed, and nobody told us */
+	said_end = what;
 	if (what == TIDE_END_EXIT)
 		tide_census(TIDE_CENSUS_EXIT);
 	struct tide_out out = tide_out_of(buf, sizeof buf);
@@ -243,9 +262,9 @@ void tide_end(unsigned what, uint32_t status)
 
 void tide_resumed(void)
 {
-	if (!said_end || !is_own_log())
+	if (said_end == TIDE_END_NONE || !is_own_log())
 		return;
-	said_end = false;
+	said_end = TIDE_END_NONE;
 	tide_define(TIDE_DEF_RESUMED, NULL, 0);
 }
 

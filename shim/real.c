@@ -49,9 +49,13 @@ static const struct wanted {
 	WANTED(pthread_create, "pthread_create", NULL),
 	WANTED(dlclose, "dlclose", NULL),
 	WANTED(exit_now, "_exit", NULL),
+	WANTED(quick_exit, "quick_exit", NULL),
 	WANTED(execve, "execve", NULL),
 	WANTED(execv, "execv", NULL),
 	WANTED(execvp, "execvp", NULL),
+	WANTED(execl, "execl", NULL),
+	WANTED(execlp, "execlp", NULL),
+	WANTED(execle, "execle", NULL),
 	WANTED(execvpe, "execvpe", NULL),
 	WANTED(fexecve, "fexecve", NULL),
 	WANTED(prctl, "prctl", NULL),
@@ -60,12 +64,24 @@ static const struct wanted {
 #undef WANTED
 };
 
+/* The next definition after ours; if nothing comes after us (loaded late, by dlopen), the first one. */
+static void *find_next(const struct wanted *w)
+{
+	void *found = tide_next_symbol((const void *)&tide_real, w->name);
+	if (!found)
+		found = w->fallback;
+	if (!found)
+		found = tide_first_symbol(w->name);
+	return found;
+}
+
 void tide_real_find(void)
 {
+	tide_real.public_free = (void (*)(void *))tide_first_symbol("free");
+	tide_real.public_realloc = (void *(*)(void *, size_t))tide_first_symbol("realloc");
+	tide_real.comes_first = tide_module_same((const void *)tide_real.public_free, &tide_real);
 	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
-		void *found = tide_next_symbol((const void *)&tide_real, wanted[i].name);
-		if (!found)
-			found = wanted[i].fallback;
+		void *found = find_next(&wanted[i]);
 		memcpy((uint8_t *)&tide_real + wanted[i].offset, &found, sizeof found);
 	}
 }
@@ -75,18 +91,41 @@ const char *tide_real_path(void)
 	return provider_path;
 }
 
-const char *tide_real_provider(char *buf, size_t cap)
+bool tide_real_is_late(void)
 {
-	static const char *const others[] = {"jemalloc", "tcmalloc", "mimalloc", "snmalloc", "hoard", "scudo"};
-	tide_module_path_of((const void *)tide_real.malloc, provider_path, sizeof provider_path);
+	return !tide_next_symbol((const void *)&tide_real, "malloc");
+}
+
+static const struct {
+	const char *name, *mark; /* part of the file's name; a symbol that only it defines */
+} others[] = {
+	{"jemalloc", "mallctl"},   {"tcmalloc", "tc_malloc"}, {"mimalloc", "mi_malloc"},
+	{"snmalloc", "sn_malloc"}, {"hoard", "xxmalloc"},     {"scudo", "scudo_malloc"},
+};
+
+static const char *name_of(const void *malloc)
+{
 	const char *slash = strrchr(provider_path, '/');
 	const char *file = slash ? slash + 1 : provider_path;
+	const struct tide_unwind_module *m = tide_module_at((uintptr_t)malloc);
 	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-		if (strstr(file, others[i]))
-			return others[i];
-	if (strncmp(file, "libc.so", 7) != 0 && strncmp(file, "libc-", 5) != 0)
-		return "unknown";
-	size_t len = tide_append(buf, cap, 0, "glibc ");
-	tide_append(buf, cap, len, gnu_get_libc_version());
+		if (strstr(file, others[i].name) || (m && tide_module_symbol(m, others[i].mark)))
+			return others[i].name;
+	return strncmp(file, "libc.so", 7) == 0 || strncmp(file, "libc-", 5) == 0 ? "glibc" : "unknown";
+}
+
+const char *tide_real_provider(char *buf, size_t cap)
+{
+	bool first = tide_real.comes_first;
+	const void *malloc = first ? (const void *)tide_real.malloc : tide_first_symbol("malloc");
+	tide_module_path_of(malloc, provider_path, sizeof provider_path);
+	const char *name = name_of(malloc);
+	size_t len = tide_append(buf, cap, 0, name);
+	if (strcmp(name, "glibc") == 0) {
+		len = tide_append(buf, cap, len, " ");
+		len = tide_append(buf, cap, len, gnu_get_libc_version());
+	}
+	if (!first) /* the program's own, or preloaded in front of us */
+		tide_append(buf, cap, len, " (not traced)");
 	return buf;
 }

@@ -6,6 +6,7 @@
 #define TIDE_REAL_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -32,13 +33,22 @@ struct tide_real {
 	int (*pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 	int (*dlclose)(void *);
 	void (*exit_now)(int);
+	void (*quick_exit)(int);
 	int (*execve)(const char *, char *const[], char *const[]);
 	int (*execv)(const char *, char *const[]);
 	int (*execvp)(const char *, char *const[]);
+	int (*execl)(const char *, const char *, ...);
+	int (*execlp)(const char *, const char *, ...);
+	int (*execle)(const char *, const char *, ...);
 	int (*execvpe)(const char *, char *const[], char *const[]);
 	int (*fexecve)(int, char *const[], char *const[]);
 	int (*prctl)(int, ...);
 	long (*syscall)(long, ...);
+	/* What the program itself calls by these names: ours, unless an allocator in the executable or preloaded before us keeps its
+	 * calls to itself. Only to be called when it does. */
+	void (*public_free)(void *);
+	void *(*public_realloc)(void *, size_t);
+	bool comes_first;
 };
 
 extern struct tide_real tide_real;
@@ -53,7 +63,12 @@ static inline const struct tide_real *tide_real_get(void)
 	return &tide_real;
 }
 
-/* Path of the object that provides malloc, "" unknown; and what it is: "glibc 2.36", "jemalloc", "tcmalloc", "mimalloc", "unknown". */
+/* Whether nothing comes after us: loaded by dlopen, when everybody has found the C library's functions. */
+bool tide_real_is_late(void);
+
+/* Path of the object that provides malloc ("": unknown, or the program itself), and what it is: "glibc 2.36", "jemalloc",
+ * "tcmalloc", "mimalloc", "unknown"; " (not traced)" after it if its calls do not pass through us. Into buf, which is returned;
+ * then the path. */
 const char *tide_real_path(void);
 const char *tide_real_provider(char *buf, size_t cap);
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BUILD = pathlib.Path(os.environ.get("TIDEMARK_BUILD", ROOT / "build" / "release"))
+BUILD = pathlib.Path(os.environ.get("TIDEMARK_BUILD", ROOT / "build" / "release")).resolve()
 SHIM = BUILD / "libtidemark.so"
 TIDEMARK = BUILD / "tidemark"
 PROGRAMS = BUILD / "programs"

@@ -188,6 +188,7 @@ static json_t *pins(const struct tide_loaded *l, unsigned top)
 		json_object_set_new(row, "pins_bytes", integer(p->pins_bytes));
 		json_object_set_new(row, "blocks", integer(p->blocks));
 		json_object_set_new(row, "bytes", integer(p->bytes));
+		json_object_set_new(row, "types", json_array()); /* none known: no log says types yet */
 		json_object_set_new(row, "arenas", integer(p->arenas));
 		json_object_set_new(row, "stack", tide_build_stack(l, s->native, s->python));
 		json_array_append_new(rows, row);

@@ -358,6 +358,22 @@ void *tide_next_symbol(const void *inside, const char *name)
 	return NULL;
 }
 
+void *tide_first_symbol(const char *name)
+{
+	for (const struct link_map *l = first_object(); l; l = l->l_next) {
+		void *address = l->l_ld ? symbol_of(l->l_ld, l->l_addr, name) : NULL;
+		if (address)
+			return address;
+	}
+	return NULL;
+}
+
+bool tide_module_same(const void *one, const void *other)
+{
+	struct found a, b;
+	return find((uintptr_t)one, &a) && find((uintptr_t)other, &b) && a.dynamic == b.dynamic;
+}
+
 void tide_module_path_of(const void *address, char *buf, size_t cap)
 {
 	struct found f;

@@ -46,6 +46,10 @@ const struct tide_unwind_module *tide_module_main(void);
 void *tide_module_symbol(const struct tide_unwind_module *, const char *name);
 /* What dlsym(RTLD_NEXT) would say to the object that holds `inside`: the first definition after it in load order. */
 void *tide_next_symbol(const void *inside, const char *name);
+/* What dlsym(RTLD_DEFAULT) would say: the first definition of all. */
+void *tide_first_symbol(const char *name);
+/* Whether one object holds both addresses. */
+bool tide_module_same(const void *, const void *);
 /* Path of the object that holds `address`; "" if there is none. */
 void tide_module_path_of(const void *address, char *buf, size_t cap);
 
