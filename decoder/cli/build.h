@@ -7,6 +7,9 @@
 #include <jansson.h>
 
 #include "analyze/analysis.h"
+#include "analyze/profile.h"
+#include "report/table.h"
+#include "symbols/objects.h"
 
 /* One log, analyzed and named; released as a whole. */
 struct tide_loaded {
@@ -14,21 +17,41 @@ struct tide_loaded {
 	struct tide_analysis *analysis;
 	struct tide_symbols *symbols;
 };
-/* On failure nothing is held. */
-enum tide_status tide_loaded_init(struct tide_loaded *, const char *path, struct tide_error *err);
+/* The objects are shared by all logs of a run and live longer. On failure nothing is held. */
+enum tide_status tide_loaded_init(struct tide_loaded *, const char *path, struct tide_objects *,
+				  struct tide_error *err);
 void tide_loaded_release(struct tide_loaded *);
 
-/* New references, owned by the caller. `top`: rows of the tables. */
-json_t *tide_build_report(const struct tide_loaded *, unsigned top);
-json_t *tide_build_stack(const struct tide_loaded *, uint32_t native, uint32_t python);
+/* What a report has room for. */
+struct tide_wanted {
+	const char *section; /* the one part that is asked for; NULL: all that a report has */
+	size_t top;          /* rows of a table */
+};
+
+/* New references, owned by the caller. */
+json_t *tide_build_report(const struct tide_loaded *, const struct tide_wanted *);
 json_t *tide_build_process(const struct tide_log *);
+json_t *tide_build_format(const struct tide_log *); /* the log's version, "1.0" */
 json_t *tide_build_coverage(const struct tide_log *, const struct tide_analysis *);
-/* "function file:line" of the innermost frame that is the program's own: not an allocator's wrapper. New reference. */
+/* "function file:line" of the innermost frame that is the program's own: not an allocator's wrapper. */
 json_t *tide_build_place(const struct tide_loaded *, uint32_t site);
+json_t *tide_build_place_of(const struct tide_symbol *); /* NULL: no frame */
+json_t *tide_build_frame(const struct tide_symbol *);
 /* verdict.c */
 json_t *tide_build_verdict(const struct tide_loaded *);
 
-/* A string that is valid UTF-8 whatever the log said. */
+/* build_sites.c: one of the tables leaks, top, at_peak of one side, by its own measure, biggest first; and `places`: the same by line. */
+json_t *tide_build_sites(const struct tide_profile *, const struct tide_table *, size_t top);
+json_t *tide_build_places(const struct tide_profile *, size_t top);
+json_t *tide_build_profile_stack(const struct tide_profile *, const struct tide_profile_row *);
+/* Adds to the profile what the table shows of this log. */
+enum tide_status tide_gather_sites(struct tide_profile *, const struct tide_loaded *, const struct tide_table *);
+
+/* build_merged.c: several reports as one document: sums, `overview`, `processes`. Steals nothing. */
+json_t *tide_build_merged(const json_t *reports);
+
+/* A string that is valid UTF-8 whatever the log said; null for NULL. */
 json_t *tide_json_text(const char *);
+json_t *tide_json_count(uint64_t);
 
 #endif

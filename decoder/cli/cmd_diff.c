@@ -1,149 +1,221 @@
-/* diff: sites of two logs matched by their frames' function, file, line and module; what changed, biggest first. */
+/* diff: two sides, each a log or a directory of them, matched stack by stack; what changed, biggest first. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/build.h"
 #include "cli/cmd.h"
+#include "cli/opts.h"
+#include "cli/output.h"
+#include "cli/paths.h"
 #include "render/text.h"
 
-static const char *text(const json_t *frame, const char *key)
+/* Sums over the logs of one side. */
+struct side {
+	long long live_bytes, live_blocks, peak_bytes, alloc_bytes, allocs, arenas;
+	long long events, lost;
+	size_t logs;
+	bool damaged;
+};
+
+static enum tide_status add_log(struct side *side, unsigned number, const char *path, struct tide_profile *profile,
+				struct tide_objects *objects, struct tide_error *err)
 {
-	const char *value = json_string_value(json_object_get(frame, key));
-	return value ? value : "";
+	struct tide_loaded l;
+	enum tide_status status = tide_loaded_init(&l, path, objects, err);
+	if (status)
+		return status;
+	const struct tide_losses *losses = tide_log_losses(l.log);
+	side->logs++;
+	side->live_bytes += (long long)l.analysis->state.live_bytes;
+	side->live_blocks += (long long)l.analysis->state.live_blocks;
+	side->peak_bytes += (long long)l.analysis->peak_bytes;
+	side->alloc_bytes += (long long)l.analysis->alloc_bytes;
+	side->allocs += (long long)l.analysis->allocs;
+	side->arenas += l.analysis->arenas;
+	side->events += (long long)losses->recorded;
+	side->lost += (long long)losses->lost;
+	side->damaged |= losses->damaged;
+	if (tide_profile_add(profile, l.analysis, l.symbols, NULL, number))
+		status = tide_error_set(err, TIDE_ERR_NOMEM, "out of memory");
+	tide_loaded_release(&l);
+	return status;
 }
 
-/* Addresses differ between runs, so they are no part of the key unless there is nothing else. New reference. */
-static json_t *key_of(const json_t *stack)
+static enum tide_status add_side(struct side *side, unsigned number, char *path, struct tide_profile *profile,
+				 struct tide_objects *objects, struct tide_error *err)
 {
-	json_t *parts = json_array();
-	size_t i;
-	const json_t *f;
-	json_array_foreach(stack, i, f)
-	{
-		json_array_append_new(parts, json_string(text(f, "function")));
-		json_array_append_new(parts, json_string(text(f, "file")));
-		json_array_append(parts, json_object_get(f, "line"));
-		json_array_append_new(parts, json_string(text(f, "module")));
-		if (!json_is_string(json_object_get(f, "function")))
-			json_array_append(parts, json_object_get(f, "offset"));
+	struct tide_paths paths;
+	enum tide_status status = tide_paths_init(&paths, &path, 1, err);
+	if (status)
+		return status;
+	for (size_t i = 0; i < paths.count && !status; i++) {
+		tide_progress_say(paths.path[i], i, paths.count);
+		status = add_log(side, number, paths.path[i], profile, objects, err);
 	}
-	char *dump = json_dumps(parts, JSON_COMPACT);
-	json_t *key = json_string(dump ? dump : "");
-	free(dump);
-	json_decref(parts);
-	return key;
+	tide_paths_release(&paths);
+	return status;
 }
 
-static void add(json_t *row, const char *name, long long value)
+static long long change(uint64_t base, uint64_t new)
 {
-	json_object_set_new(row, name, json_integer(json_integer_value(json_object_get(row, name)) + value));
+	return (long long)new - (long long)base;
 }
 
-static void add_site(json_t *rows, const struct tide_loaded *l, uint32_t i, int sign)
+static long long live_change(const struct tide_profile_row *row)
 {
-	const struct tide_site *s = &l->analysis->state.site[i];
-	json_t *stack = tide_build_stack(l, s->native, s->python), *key = key_of(stack);
-	json_t *row = json_object_get(rows, json_string_value(key));
-	if (!row) {
-		row = json_object();
-		json_object_set_new(row, "place", tide_build_place(l, i));
-		json_object_set(row, "stack", stack);
-		json_object_set_new(rows, json_string_value(key), row);
-	}
-	add(row, "live_bytes", sign * (long long)s->live_bytes);
-	add(row, "live_blocks", sign * (long long)s->live_blocks);
-	add(row, "peak_bytes", sign * (long long)s->peak_bytes);
-	add(row, "alloc_bytes", sign * (long long)s->alloc_bytes);
-	for (uint32_t p = 0; p < l->analysis->pins; p++)
-		if (l->analysis->pin[p].site == i)
-			add(row, "arenas", sign * (long long)l->analysis->pin[p].arenas);
-	json_decref(stack);
-	json_decref(key);
+	return change(row->side[0].live_bytes, row->side[1].live_bytes);
 }
 
-static long long live(const json_t *row)
+static long long held_change(const struct tide_profile_row *row)
 {
-	return json_integer_value(json_object_get(row, "live_bytes"));
+	return change(row->side[0].arenas, row->side[1].arenas);
 }
 
+static long long peak_change(const struct tide_profile_row *row)
+{
+	return change(row->side[0].peak_bytes, row->side[1].peak_bytes);
+}
+
+static int by_size(long long p, long long q)
+{
+	return llabs(p) < llabs(q) ? 1 : llabs(p) > llabs(q) ? -1 : p < q ? 1 : p > q ? -1 : 0;
+}
+
+/* What is live counts first, then what was at the peak; the order in the profile decides between equals. */
 static int biggest_first(const void *a, const void *b)
 {
-	const json_t *x = *(json_t *const *)a, *y = *(json_t *const *)b;
-	long long p = llabs(live(x)), q = llabs(live(y));
-	if (p != q)
-		return p < q ? 1 : -1;
-	return strcmp(text(x, "place"), text(y, "place"));
+	const struct tide_profile_row *x = *(const struct tide_profile_row *const *)a,
+				      *y = *(const struct tide_profile_row *const *)b;
+	int order = by_size(live_change(x), live_change(y));
+	if (!order)
+		order = by_size(peak_change(x), peak_change(y));
+	return order ? order : x < y ? -1 : x > y;
 }
 
-/* Rows whose live bytes changed, biggest first, at most `top`. New reference. */
-static json_t *ranked(json_t *rows, unsigned top)
+static json_t *difference(uint64_t base, uint64_t new)
 {
-	json_t **row = malloc((json_object_size(rows) + 1) * sizeof(json_t *)), *value, *result = json_array();
-	size_t n = 0;
-	const char *key;
-	json_object_foreach(rows, key, value)
-	{
-		if (row && live(value))
-			row[n++] = value;
-	}
+	return json_integer(change(base, new));
+}
+
+static json_t *site_row(const struct tide_profile *p, const struct tide_profile_row *row)
+{
+	const struct tide_measures *a = &row->side[0], *b = &row->side[1];
+	return tide_row(&tide_table_diff, difference(a->live_bytes, b->live_bytes),
+			difference(a->live_blocks, b->live_blocks), difference(a->peak_bytes, b->peak_bytes),
+			difference(a->alloc_bytes, b->alloc_bytes), difference(a->arenas, b->arenas),
+			tide_build_place_of(tide_profile_place(p, row)), tide_json_count(a->live_bytes),
+			tide_json_count(b->live_bytes), tide_build_profile_stack(p, row));
+}
+
+/* Rows in which something that stays changed: live bytes, the peak, arenas held. */
+static json_t *sites(const struct tide_profile *p, size_t top)
+{
+	const struct tide_profile_row **row = calloc(p->rows + 1u, sizeof *row);
+	json_t *rows = json_array();
+	size_t count = 0;
+	for (uint32_t i = 0; row && i < p->rows; i++)
+		if (live_change(&p->row[i]) || peak_change(&p->row[i]) || held_change(&p->row[i]))
+			row[count++] = &p->row[i];
 	if (row)
-		qsort(row, n, sizeof *row, biggest_first);
-	for (size_t i = 0; row && i < n && i < top; i++)
-		json_array_append(result, row[i]);
+		qsort(row, count, sizeof *row, biggest_first);
+	for (size_t i = 0; i < count && i < top; i++)
+		json_array_append_new(rows, site_row(p, row[i]));
 	free(row);
-	return result;
+	return rows;
 }
 
-static bool exceeds(const json_t *sites, uint64_t limit)
+static json_t *totals(const struct side *a, const struct side *b)
 {
-	size_t i;
-	const json_t *row;
-	json_array_foreach(sites, i, row)
-	{
-		if (live(row) > 0 && (uint64_t)live(row) > limit)
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "live_bytes", (json_int_t)(b->live_bytes - a->live_bytes),
+			 "live_blocks", (json_int_t)(b->live_blocks - a->live_blocks), "peak_bytes",
+			 (json_int_t)(b->peak_bytes - a->peak_bytes), "alloc_bytes",
+			 (json_int_t)(b->alloc_bytes - a->alloc_bytes), "allocs", (json_int_t)(b->allocs - a->allocs),
+			 "arenas", (json_int_t)(b->arenas - a->arenas));
+}
+
+static json_t *side_of(const struct side *s)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "logs", (json_int_t)s->logs, "live_bytes",
+			 (json_int_t)s->live_bytes, "live_blocks", (json_int_t)s->live_blocks, "peak_bytes",
+			 (json_int_t)s->peak_bytes, "alloc_bytes", (json_int_t)s->alloc_bytes);
+}
+
+static json_t *document(const struct tide_profile *p, const struct side *base, const struct side *new, size_t top)
+{
+	return json_pack("{s:o, s:o, s:o, s:o, s:{s:I, s:I, s:b}}", "sites", sites(p, top), "totals", totals(base, new),
+			 "base", side_of(base), "new", side_of(new), "coverage", "events",
+			 (json_int_t)(base->events + new->events), "lost", (json_int_t)(base->lost + new->lost),
+			 "damaged", base->damaged || new->damaged);
+}
+
+/* Over all rows, not only those that are shown. */
+static bool exceeds(const struct tide_profile *p, uint64_t limit)
+{
+	for (uint32_t i = 0; i < p->rows; i++)
+		if (live_change(&p->row[i]) > 0 && (uint64_t)live_change(&p->row[i]) > limit)
 			return true;
-	}
 	return false;
 }
 
-static json_t *compare(const struct tide_loaded *base, const struct tide_loaded *new, unsigned top)
+static void show(const struct tide_args *args, const json_t *doc)
 {
-	json_t *rows = json_object();
-	for (uint32_t i = 0; i < base->analysis->state.sites; i++)
-		add_site(rows, base, i, -1);
-	for (uint32_t i = 0; i < new->analysis->state.sites; i++)
-		add_site(rows, new, i, 1);
-	const struct tide_analysis *a = base->analysis, *b = new->analysis;
-	json_t *doc = json_pack("{s:o, s:{s:I, s:I, s:I, s:I}}", "sites", ranked(rows, top), "totals", "live_bytes",
-				(json_int_t)(b->state.live_bytes - a->state.live_bytes), "live_blocks",
-				(json_int_t)(b->state.live_blocks - a->state.live_blocks), "peak_bytes",
-				(json_int_t)(b->peak_bytes - a->peak_bytes), "alloc_bytes",
-				(json_int_t)(b->alloc_bytes - a->alloc_bytes));
-	json_decref(rows);
-	return doc;
+	if (args->format == TIDE_FORMAT_JSON) {
+		tide_output_json(args->sink.out, doc);
+	} else if (args->format == TIDE_FORMAT_CSV) {
+		tide_grid_csv_heading(args->sink.out, &tide_table_diff, NULL);
+		tide_grid_csv(args->sink.out, &tide_table_diff, json_object_get(doc, "sites"), NULL);
+	} else {
+		tide_text_diff(&args->sink, doc);
+	}
 }
 
-int tide_cmd_diff(const struct tide_args *args, const struct tide_cmd *cmd, struct tide_error *err)
+static int compare(const struct tide_args *args, struct tide_profile *profile, struct tide_objects *objects,
+		   struct tide_error *err)
 {
-	struct tide_loaded base, new;
-	(void)cmd;
-	if (tide_loaded_init(&base, args->path[0], err))
-		return TIDE_EXIT_UNREADABLE;
-	if (tide_loaded_init(&new, args->path[1], err)) {
-		tide_loaded_release(&base);
+	struct side side[TIDE_SIDES] = {0};
+	for (unsigned i = 0; i < TIDE_SIDES; i++)
+		if (add_side(&side[i], i, args->operand[i], profile, objects, err))
+			return TIDE_EXIT_UNREADABLE;
+	if (tide_profile_join_moved(profile)) {
+		tide_error_set(err, TIDE_ERR_NOMEM, "out of memory");
 		return TIDE_EXIT_UNREADABLE;
 	}
-	json_t *doc = compare(&base, &new, args->top);
-	bool damaged = tide_log_losses(base.log)->damaged || tide_log_losses(new.log)->damaged;
-	bool found = args->has_fail_on && exceeds(json_object_get(doc, "sites"), args->fail_on);
-	if (args->json) {
-		json_dumpf(doc, args->out, JSON_INDENT(1));
-		fputc('\n', args->out);
-	} else {
-		tide_text_diff(args->out, doc);
-	}
+	json_t *doc = document(profile, &side[0], &side[1], args->top);
+	show(args, doc);
 	json_decref(doc);
-	tide_loaded_release(&base);
-	tide_loaded_release(&new);
-	return damaged ? TIDE_EXIT_DAMAGED : found ? TIDE_EXIT_FOUND : TIDE_EXIT_OK;
+	if (side[0].damaged || side[1].damaged)
+		return TIDE_EXIT_DAMAGED;
+	return args->fail_on != TIDE_UNSET && exceeds(profile, args->fail_on) ? TIDE_EXIT_FOUND : TIDE_EXIT_OK;
 }
+
+static int run(const struct tide_args *args, const struct tide_cmd *cmd, struct tide_error *err)
+{
+	struct tide_profile profile = {0};
+	struct tide_objects *objects = tide_objects_new();
+	(void)cmd;
+	int code = objects ? compare(args, &profile, objects, err) : TIDE_EXIT_UNREADABLE;
+	tide_profile_release(&profile);
+	tide_objects_free(objects);
+	return code;
+}
+
+static const struct tide_opt options[] = {
+	TIDE_OPT_FORMAT_TABLE,
+	TIDE_OPT_OUTPUT,
+	TIDE_OPT_COLOR,
+	TIDE_OPT_TOP,
+	TIDE_OPT("--fail-on", "BYTES", "exit 1 when a stack's live bytes grew by more (suffix K, M, G)", TIDE_OPT_BYTES,
+		 fail_on),
+	TIDE_OPT_END,
+};
+const struct tide_cmd tide_cmd_diff = {
+	.name = "diff",
+	.synopsis = "BASE NEW",
+	.summary =
+		"What changed between two runs, stack by stack. BASE and NEW are each a log, or a directory of them.",
+	.example = "tidemark diff logs-before logs-after --fail-on 64K",
+	.opts = options,
+	.min_operands = 2,
+	.max_operands = 2,
+	.run = run,
+};

@@ -2,7 +2,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,141 +12,245 @@
 #include <unistd.h>
 
 #include "cli/cmd.h"
+#include "cli/opts.h"
+#include "cli/record.h"
 #include "read/log.h"
+#include "render/safe.h"
+#include "render/value.h"
 
-enum { OWN_FAILURE = 125, CANNOT_RUN = 126, NOT_FOUND = 127 };
-
-struct choice {
-	const char *option, *variable;
+/* A log of this run, for the list at the end. */
+struct written {
+	char *path;
+	uint64_t start_ns, recorded;
+	int pid;
+	char name[64];
 };
-static const struct choice choices[] = {
-	{"--size", "TIDEMARK_SIZE"},
-	{"--sample", "TIDEMARK_SAMPLE"},
-	{"--python", "TIDEMARK_PYTHON"},
-};
 
-/* The shim beside this program (build tree) or in ../lib/tidemark (installed). */
-static bool find_shim(char *buf, size_t cap)
+static int by_start(const void *a, const void *b)
 {
-	static const char *const places[] = {"libtidemark.so", "../lib/tidemark/libtidemark.so"};
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-	if (n <= 0)
-		return false;
-	self[n] = '\0';
-	const char *dir = dirname(self);
-	for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-		if (snprintf(buf, cap, "%s/%s", dir, places[i]) >= (int)cap)
-			continue;
-		if (access(buf, R_OK) == 0)
-			return true;
-	}
-	return false;
+	const struct written *x = a, *y = b;
+	if (x->start_ns != y->start_ns)
+		return x->start_ns < y->start_ns ? -1 : 1;
+	return strcmp(x->path, y->path);
 }
 
-static void list(const char *dir, uint64_t session)
+/* True: the log is of this session, and *ret is filled. */
+static bool of_session(const char *dir, const char *name, uint64_t session, struct written *ret)
 {
+	struct tide_log *log;
+	size_t len = strlen(name);
+	if (len < 6 || strcmp(name + len - 5, ".tide") != 0 || asprintf(&ret->path, "%s/%s", dir, name) < 0)
+		return false;
+	if (tide_log_open(ret->path, &log, NULL)) {
+		free(ret->path);
+		return false;
+	}
+	const struct tide_process *p = tide_log_process(log);
+	bool ours = p->super.session == session;
+	ret->start_ns = p->start_ns;
+	ret->recorded = tide_log_losses(log)->recorded;
+	ret->pid = p->super.pid;
+	snprintf(ret->name, sizeof ret->name, "%s", p->name);
+	tide_log_free(log);
+	if (!ours)
+		free(ret->path);
+	return ours;
+}
+
+static void say_log(const struct written *w)
+{
+	char events[TIDE_VALUE_LEN];
+	fputs("tidemark: ", stderr);
+	tide_safe_text(stderr, w->path, 0);
+	fprintf(stderr, ": pid %d, ", w->pid);
+	tide_safe_text(stderr, w->name, 0);
+	if (w->recorded)
+		fprintf(stderr, ", %s events", tide_count_text(events, (long long)w->recorded));
+	fputc('\n', stderr);
+}
+
+/* Says every log of the session, in order of their processes' start. Returns how many. */
+static size_t list(const char *dir, uint64_t session)
+{
+	struct written *all = NULL, w;
+	size_t count = 0;
 	DIR *d = opendir(dir);
 	struct dirent *e;
 	while (d && (e = readdir(d))) {
-		char path[PATH_MAX + NAME_MAX + 2];
-		struct tide_log *log;
-		size_t len = strlen(e->d_name);
-		if (len < 6 || strcmp(e->d_name + len - 5, ".tide") != 0)
-			continue;
-		snprintf(path, sizeof path, "%.*s/%s", PATH_MAX, dir, e->d_name);
-		if (tide_log_open(path, &log, NULL))
-			continue;
-		const struct tide_process *p = tide_log_process(log);
-		if (p->super.session == session)
-			fprintf(stderr, "tidemark: %s: pid %d\n", path, p->super.pid);
-		tide_log_free(log);
+		struct written *more = realloc(all, (count + 1) * sizeof *all);
+		if (!more)
+			break;
+		all = more;
+		if (of_session(dir, e->d_name, session, &w))
+			all[count++] = w;
 	}
 	if (d)
 		closedir(d);
-}
-
-static int preload(const char *shim, const char *dir, uint64_t session)
-{
-	char number[32], value[PATH_MAX * 2];
-	const char *others = getenv("LD_PRELOAD");
-	snprintf(value, sizeof value, others && *others ? "%s:%s" : "%s%s", shim, others ? others : "");
-	snprintf(number, sizeof number, "%" PRIu64, session);
-	return setenv("LD_PRELOAD", value, 1) || setenv("TIDEMARK_DIR", dir, 1) ||
-	       setenv("TIDEMARK_SESSION", number, 1) || setenv("TIDEMARK_PYTHON", "objects", 0);
-}
-
-/* Options up to the program; its index, or -1 with *err filled. */
-static int parse(int argc, char **argv, const char **dir, struct tide_error *err)
-{
-	int i = 0;
-	for (; i < argc && argv[i][0] == '-'; i += 2) {
-		bool known = false;
-		if (strcmp(argv[i], "--") == 0)
-			return i + 1;
-		if (i + 1 < argc && strcmp(argv[i], "--dir") == 0) {
-			*dir = argv[i + 1];
-			known = true;
-		}
-		for (size_t k = 0; k < sizeof choices / sizeof *choices && i + 1 < argc; k++)
-			if (strcmp(argv[i], choices[k].option) == 0)
-				known = setenv(choices[k].variable, argv[i + 1], 1) == 0;
-		if (!known) {
-			tide_error_set(err, TIDE_ERR_USAGE,
-				       "bad option '%s'; usage: tidemark record [--dir D] [--size N] [--sample N] "
-				       "[--python MODE] [--] PROG ARGS...",
-				       argv[i]);
-			return -1;
-		}
+	if (count)
+		qsort(all, count, sizeof *all, by_start);
+	for (size_t i = 0; i < count; i++) {
+		say_log(&all[i]);
+		free(all[i].path);
 	}
-	return i;
+	free(all);
+	return count;
 }
 
-static int wait_for(pid_t child)
+static bool set(const char *variable, const char *value)
 {
+	return !value || setenv(variable, value, 1) == 0;
+}
+
+static bool environment(const struct tide_args *args, const char *shim, const char *dir, uint64_t session, bool preload)
+{
+	const char *others = getenv("LD_PRELOAD");
+	char number[32], *value = NULL;
+	snprintf(number, sizeof number, "%" PRIu64, session);
+	if (asprintf(&value, others && *others ? "%s:%s" : "%s", shim, others) < 0)
+		return false;
+	bool ok = (!preload || set("LD_PRELOAD", value)) && set("TIDEMARK_DIR", dir) &&
+		  set("TIDEMARK_SESSION", number) && set("TIDEMARK_SIZE", args->size) &&
+		  set("TIDEMARK_SAMPLE", args->sample) && set("TIDEMARK_PYTHON", args->python) &&
+		  set("TIDEMARK_EXE", args->exe) && set("TIDEMARK_STACK", args->stack) &&
+		  set("TIDEMARK_CENSUS", args->census) && setenv("TIDEMARK_PYTHON", "objects", 0) == 0;
+	free(value);
+	return ok;
+}
+
+/* The signals that a user sends to us and means for the program. The terminal's reach it by themselves. */
+static const int forwarded[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT};
+enum { FORWARDED = sizeof forwarded / sizeof *forwarded };
+static volatile pid_t program;
+
+static void forward(int number, siginfo_t *info, void *context)
+{
+	(void)context;
+	if (info->si_code <= 0 && program > 0 && info->si_pid != program)
+		kill(program, number);
+}
+
+/* Until the fork, so that no signal is lost between it and the handlers. */
+static void catch_signals(struct sigaction *old, sigset_t *old_mask)
+{
+	struct sigaction action = {.sa_sigaction = forward, .sa_flags = SA_SIGINFO | SA_RESTART};
+	sigset_t mask;
+	sigemptyset(&mask);
+	for (size_t i = 0; i < FORWARDED; i++)
+		sigaddset(&mask, forwarded[i]);
+	sigprocmask(SIG_BLOCK, &mask, old_mask);
+	for (size_t i = 0; i < FORWARDED; i++)
+		sigaction(forwarded[i], &action, &old[i]);
+}
+
+static void become(char **argv, const struct sigaction *old, const sigset_t *old_mask, void (*old_child)(int))
+{
+	for (size_t i = 0; i < FORWARDED; i++)
+		sigaction(forwarded[i], &old[i], NULL);
+	signal(SIGCHLD, old_child);
+	sigprocmask(SIG_SETMASK, old_mask, NULL);
+	execvp(argv[0], argv);
+	int why = errno;
+	fputs("tidemark: cannot run '", stderr);
+	tide_safe_text(stderr, argv[0], 0);
+	fprintf(stderr, "': %s\n", strerror(why));
+	fflush(stderr);
+	_exit(why == ENOENT ? TIDE_EXIT_NOT_FOUND : TIDE_EXIT_CANNOT_RUN);
+}
+
+/* Runs it and waits for it. Its exit code; 128 + the signal that ended it; TIDE_EXIT_RECORD: it could not be started. */
+static int run_program(char **argv)
+{
+	struct sigaction old[FORWARDED];
+	sigset_t old_mask;
 	int status;
+	void (*old_child)(int) = signal(SIGCHLD, SIG_DFL); /* ignored, there would be nothing to wait for */
+	catch_signals(old, &old_mask);
+	pid_t child = fork();
+	if (child == 0)
+		become(argv, old, &old_mask, old_child);
+	program = child;
+	sigprocmask(SIG_SETMASK, &old_mask, NULL);
+	if (child < 0)
+		return TIDE_EXIT_RECORD;
 	while (waitpid(child, &status, 0) < 0)
 		if (errno != EINTR)
-			return OWN_FAILURE;
+			return TIDE_EXIT_RECORD;
+	program = 0; /* its number may be another's from now on */
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-int tide_cmd_record(int argc, char **argv, struct tide_error *err)
+static bool valid_size(const char *size, struct tide_error *err)
 {
-	const char *given = ".";
+	uint64_t bytes;
+	if (!size || (tide_opts_bytes(size, &bytes) && bytes >= UINT64_C(256) << 10 && bytes <= UINT64_C(1024) << 30))
+		return true;
+	tide_error_set(err, TIDE_ERR_USAGE,
+		       "bad value '%.60s' for '--size': it is a number of bytes from 256K to 1024G", size);
+	return false;
+}
+
+/* The directory for logs, absolute, made when it is not there. */
+static bool log_directory(const char *given, char *ret, struct tide_error *err)
+{
+	mkdir(given, 0700); /* there already, or realpath tells */
+	if (realpath(given, ret) && access(ret, W_OK | X_OK) == 0)
+		return true;
+	tide_error_set(err, TIDE_ERR_IO, "cannot use directory '%.120s' for logs: %s", given, strerror(errno));
+	return false;
+}
+
+static int run(const struct tide_args *args, const struct tide_cmd *cmd, struct tide_error *err)
+{
 	char shim[PATH_MAX], dir[PATH_MAX];
 	uint64_t session = 0;
-	int program = parse(argc, argv, &given, err);
-	if (program < 0)
-		return TIDE_EXIT_USAGE;
-	if (program >= argc) {
-		tide_error_set(err, TIDE_ERR_USAGE, "record: no program given; try: tidemark record -- python3 app.py");
-		return TIDE_EXIT_USAGE;
+	(void)cmd;
+	if (!valid_size(args->size, err) || !log_directory(args->dir ? args->dir : ".", dir, err) ||
+	    tide_shim_path(shim, err))
+		return TIDE_EXIT_RECORD;
+	const char *untraced = tide_untraced(args->operand[0]);
+	bool foreign = untraced && strcmp(untraced, TIDE_FOREIGN) == 0; /* its loader would complain of our library */
+	if (getrandom(&session, sizeof session, 0) != sizeof session ||
+	    !environment(args, shim, dir, session, !foreign)) {
+		tide_error_set(err, TIDE_ERR_IO, "cannot set the program's environment: %s", strerror(errno));
+		return TIDE_EXIT_RECORD;
 	}
-	mkdir(given, 0700); /* there already, or realpath tells */
-	if (!find_shim(shim, sizeof shim) || strpbrk(shim, " :")) {
-		tide_error_set(err, TIDE_ERR_IO,
-			       "libtidemark.so is not beside this program, or its path has a space or a colon in it");
-		return OWN_FAILURE;
+	if (untraced) {
+		fputs("tidemark: '", stderr);
+		tide_safe_text(stderr, args->operand[0], 0);
+		fprintf(stderr, "' is not traced: %s\n", untraced);
 	}
-	if (!realpath(given, dir)) {
-		tide_error_set(err, TIDE_ERR_IO, "cannot use directory '%s': %s", given, strerror(errno));
-		return OWN_FAILURE;
-	}
-	if (getrandom(&session, sizeof session, 0) < 0 || preload(shim, dir, session))
-		return OWN_FAILURE;
-	signal(SIGINT, SIG_IGN); /* the program's to handle; we wait for it */
-	signal(SIGQUIT, SIG_IGN);
-	pid_t child = fork();
-	if (child == 0) {
-		signal(SIGINT, SIG_DFL);
-		signal(SIGQUIT, SIG_DFL);
-		signal(SIGPIPE, SIG_DFL);
-		execvp(argv[program], argv + program);
-		fprintf(stderr, "tidemark: cannot run '%s': %s\n", argv[program], strerror(errno));
-		_exit(errno == ENOENT ? NOT_FOUND : CANNOT_RUN);
-	}
-	int code = child > 0 ? wait_for(child) : OWN_FAILURE;
-	list(dir, session);
+	fflush(NULL); /* before the fork */
+	int code = run_program(args->operand);
+	size_t logs = list(dir, session);
+	if (!logs && !untraced && code != TIDE_EXIT_NOT_FOUND && code != TIDE_EXIT_CANNOT_RUN)
+		fprintf(stderr, "tidemark: no log was written\n");
 	return code;
 }
+
+static const struct tide_opt options[] = {
+	TIDE_OPT("--dir", "D", "where logs go, one a process image; the current directory by default", TIDE_OPT_TEXT,
+		 dir),
+	TIDE_OPT("--size", "N", "bytes of one log, fixed (suffix K, M, G); 64M by default", TIDE_OPT_TEXT, size),
+	TIDE_OPT("--sample", "N", "0: every event; else one in N bytes on average", TIDE_OPT_TEXT, sample),
+	TIDE_OPT("--python", "off|arenas|sites|objects", "what of Python is recorded; objects by default",
+		 TIDE_OPT_WORD, python),
+	TIDE_OPT("--stack", "N", "most frames kept of a stack; 64 by default", TIDE_OPT_TEXT, stack),
+	TIDE_OPT("--census", "off|TIME", "least time between censuses of resident memory, such as 1s", TIDE_OPT_TEXT,
+		 census),
+	TIDE_OPT("--exe", "GLOB", "executables to trace, by path; others run untraced", TIDE_OPT_TEXT, exe),
+	TIDE_OPT_END,
+};
+const struct tide_cmd tide_cmd_record = {
+	.name = "record",
+	.synopsis = "[--] PROG ARGS...",
+	.summary = "Runs a program, records its allocations and those of what it forks and executes, and says which "
+		   "logs were written.\n"
+		   "The exit code is the program's; 125: record itself failed, 126: PROG cannot be run, 127: there is "
+		   "no PROG.",
+	.example = "tidemark record --dir logs -- gunicorn app:app",
+	.opts = options,
+	.min_operands = 1,
+	.max_operands = INT_MAX,
+	.stops_at_operand = true,
+	.run = run,
+};

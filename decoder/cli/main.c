@@ -1,118 +1,73 @@
-/* The program: dispatch, options, and the one place that speaks of errors. */
-#include <errno.h>
+/* The program: dispatch, and the one place that speaks of errors. */
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cmd.h"
+#include "cli/opts.h"
+#include "cli/output.h"
+#include "render/safe.h"
 
-#define PATHS 256
-
-static const struct tide_cmd commands[] = {
-	{"report", "PATH...", "the answer on one page: verdict, ledger, pins, leak candidates, coverage", 1, PATHS,
-	 tide_cmd_section, NULL},
-	{"ledger", "PATH...", "what resident memory is made of", 1, PATHS, tide_cmd_section, "ledger"},
-	{"pins", "PATH...", "the blocks that hold free memory", 1, PATHS, tide_cmd_section, "pins"},
-	{"arenas", "PATH...", "every arena: reserved, resident, live, stranded", 1, PATHS, tide_cmd_section, "arenas"},
-	{"leaks", "PATH...", "what is live, by stack", 1, PATHS, tide_cmd_section, "leaks"},
-	{"peak", "PATH...", "what was live at the peak, by stack", 1, PATHS, tide_cmd_section, "at_peak"},
-	{"top", "PATH...", "what allocated most, by stack", 1, PATHS, tide_cmd_section, "top"},
-	{"timeline", "PATH...", "live bytes over time", 1, PATHS, tide_cmd_section, "timeline"},
-	{"diff", "BASE NEW", "two logs, stack by stack", 2, 2, tide_cmd_diff, NULL},
-	{"info", "LOG", "what the log is of, and what it holds", 1, 1, tide_cmd_info, NULL},
-	{"dump", "LOG", "every event, a line each", 1, 1, tide_cmd_dump, NULL},
-	{"verify", "LOG", "integrity: what was lost, and where", 1, 1, tide_cmd_verify, NULL},
+const struct tide_cmd *const tide_commands[] = {
+	&tide_cmd_record,   &tide_cmd_report,
+	&tide_cmd_ledger,   &tide_cmd_pins,
+	&tide_cmd_arenas,   &tide_cmd_leaks,
+	&tide_cmd_peak,     &tide_cmd_top,
+	&tide_cmd_timeline, &tide_cmd_diff,
+	&tide_cmd_info,     &tide_cmd_dump,
+	&tide_cmd_verify,   NULL,
 };
-#define COMMANDS (sizeof commands / sizeof *commands)
 
+/* Ten lines: what to do first, and the names of the rest. */
 static void usage(FILE *out)
 {
-	fprintf(out, "usage: tidemark COMMAND [OPTIONS] PATH...\n\n");
-	fprintf(out, "  %-9s %s\n", "record", "run a program under the shim");
-	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
-	fprintf(out, "\nexample: tidemark record --dir /tmp/logs -- python3 app.py && tidemark report /tmp/logs\n");
-}
-
-static void help(const struct tide_cmd *c)
-{
-	printf("usage: tidemark %s [OPTIONS] %s\n\n%s\n\n", c->name, c->synopsis, c->summary);
-	printf("  --format text|json   text by default\n  -o FILE              write there\n  --top N              "
-	       "rows of a table (20)\n");
-	if (c->run == tide_cmd_diff)
-		printf("  --fail-on BYTES      exit 1 when a row's live bytes grew by more (suffix K, M, G)\n");
-	printf("\nexit status: 0 complete, 1 found (--fail-on), 2 usage, 3 damaged log, 4 unreadable\n");
-}
-
-static int complain(const char *what, const char *subject, const char *next)
-{
-	fprintf(stderr, "tidemark: %s '%s'; %s\n", what, subject, next);
-	return TIDE_EXIT_USAGE;
-}
-
-static bool bytes_of(const char *text, uint64_t *ret)
-{
-	char *end;
-	errno = 0;
-	unsigned long long value = strtoull(text, &end, 10);
-	unsigned shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
-	if (end == text || errno || *text == '-' || (shift ? end[1] : *end) || value > UINT64_MAX >> shift)
-		return false;
-	*ret = (uint64_t)value << shift;
-	return true;
-}
-
-/* An option with a value at argv[*i]; 0 or an exit code. */
-static int option(struct tide_args *a, int argc, char **argv, int *i)
-{
-	const char *name = argv[*i];
-	uint64_t number;
-	if (strcmp(name, "--help") == 0) {
-		a->help = true;
-		return 0;
+	fputs("usage: tidemark COMMAND [OPTIONS] ...\n\n"
+	      "  tidemark record --dir LOGS -- PROG ARGS...   run a program and record its allocations\n"
+	      "  tidemark report LOGS                         why its memory is what it is, on one page\n"
+	      "  tidemark diff BASE NEW                       what changed between two runs\n\n",
+	      out);
+	size_t column = 0;
+	for (size_t i = 0; tide_commands[i]; i++) {
+		const char *before = i == 0 ? "commands: " : column > 70 ? ",\n          " : ", ";
+		if (column > 70)
+			column = 0;
+		column += (size_t)fprintf(out, "%s%s", before, tide_commands[i]->name);
 	}
-	if (*i + 1 >= argc)
-		return complain("unknown option or missing value:", name, "try --help");
-	const char *value = argv[++*i];
-	if (strcmp(name, "--format") == 0 && (strcmp(value, "json") == 0 || strcmp(value, "text") == 0))
-		a->json = value[0] == 'j';
-	else if (strcmp(name, "-o") == 0)
-		a->output = value;
-	else if (strcmp(name, "--top") == 0 && bytes_of(value, &number) && number > 0 && number <= 1000000)
-		a->top = (unsigned)number;
-	else if (strcmp(name, "--fail-on") == 0 && bytes_of(value, &a->fail_on))
-		a->has_fail_on = true;
-	else if (strcmp(name, "--color") != 0)
-		return complain("bad option or value:", name, "try --help");
-	return 0;
+	fputs("\n`tidemark COMMAND --help` has the options; `man tidemark` the rest.\n", out);
 }
 
-static int parse(struct tide_args *a, const struct tide_cmd *c, int argc, char **argv)
+static void say(const char *text)
 {
-	for (int i = 2; i < argc; i++) {
-		bool is_option = argv[i][0] == '-' && argv[i][1];
-		int code = is_option ? option(a, argc, argv, &i) : 0;
-		if (code)
-			return code;
-		if (!is_option)
-			argv[2 + a->paths++] = argv[i];
-	}
-	a->path = argv + 2;
-	if (!a->help && (a->paths < c->min_paths || a->paths > c->max_paths))
-		return complain("wrong number of paths for", c->name, c->synopsis);
-	return 0;
+	fputs("tidemark: ", stderr);
+	tide_safe_text(stderr, text, 0);
+	fputc('\n', stderr);
 }
 
-static int finish(struct tide_args *a, int code)
+static bool colors(uint64_t choice, const FILE *out)
 {
-	bool failed = fflush(a->out) != 0 || ferror(a->out);
-	if (a->output && fclose(a->out) != 0)
-		failed = true;
-	if (failed && errno == EPIPE)
-		return code;
-	if (failed) {
-		fprintf(stderr, "tidemark: cannot write '%s': %s\n", a->output ? a->output : "standard output",
-			strerror(errno));
+	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+	if (choice != TIDE_COLOR_AUTO)
+		return choice == TIDE_COLOR_ALWAYS;
+	return !(no && *no) && out == stdout && isatty(STDOUT_FILENO) && !(term && strcmp(term, "dumb") == 0);
+}
+
+/* The command's answer goes to the output, which is kept unless there is no answer. */
+static int answer(const struct tide_cmd *c, struct tide_args *args, struct tide_error *err)
+{
+	struct tide_output out;
+	signal(SIGPIPE, SIG_IGN);
+	if (tide_output_init(&out, args->output, err))
+		return TIDE_EXIT_UNREADABLE;
+	args->sink = (struct tide_sink){out.file, colors(args->color, out.file)};
+	tide_progress_begin(args->progress);
+	int code = c->run(args, c, err);
+	tide_progress_end();
+	bool answered = code != TIDE_EXIT_UNREADABLE && code != TIDE_EXIT_USAGE;
+	struct tide_error failure = {0};
+	if (tide_output_finish(&out, answered, &failure)) {
+		if (!err->text[0])
+			*err = failure;
 		return TIDE_EXIT_UNREADABLE;
 	}
 	return code;
@@ -120,49 +75,51 @@ static int finish(struct tide_args *a, int code)
 
 static int run(const struct tide_cmd *c, int argc, char **argv)
 {
-	struct tide_args a = {.top = 20, .out = stdout};
+	struct tide_args args = {.top = 20, .fail_on = TIDE_UNSET, .progress = isatty(STDERR_FILENO)};
 	struct tide_error err = {0};
-	int code = parse(&a, c, argc, argv);
-	if (code)
-		return code;
-	if (a.help) {
-		help(c);
-		return TIDE_EXIT_OK;
-	}
-	if (a.output && !(a.out = fopen(a.output, "we"))) {
-		fprintf(stderr, "tidemark: cannot write '%s': %s\n", a.output, strerror(errno));
-		return TIDE_EXIT_UNREADABLE;
-	}
-	code = c->run(&a, c, &err);
+	int code = TIDE_EXIT_OK;
+	if (tide_opts_parse(c, argc, argv, &args, &err))
+		code = c->stops_at_operand ? TIDE_EXIT_RECORD : TIDE_EXIT_USAGE; /* 2 may be the program's */
+	else if (args.help)
+		tide_opts_help(c, stdout);
+	else if (c->stops_at_operand) /* another program's output is none of ours */
+		code = c->run(&args, c, &err);
+	else
+		code = answer(c, &args, &err);
 	if (err.text[0])
-		fprintf(stderr, "tidemark: %s\n", err.text);
-	return finish(&a, code);
+		say(err.text);
+	return code;
+}
+
+/* ENOSPC is an error for help and version, too. */
+static int flushed(int code)
+{
+	return fflush(stdout) == 0 && !ferror(stdout) ? code : TIDE_EXIT_UNREADABLE;
 }
 
 int main(int argc, char **argv)
 {
-	struct tide_error err = {0};
-	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2) {
 		usage(stderr);
 		return TIDE_EXIT_USAGE;
 	}
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+	if (strcmp(argv[1], "__complete") == 0) { /* for the completion scripts */
+		tide_opts_complete(argc - 2, argv + 2, stdout);
+		return flushed(TIDE_EXIT_OK);
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
 		usage(stdout);
-		return TIDE_EXIT_OK;
+		return flushed(TIDE_EXIT_OK);
 	}
 	if (strcmp(argv[1], "--version") == 0) {
 		printf("tidemark %s\n", TIDEMARK_VERSION);
-		return TIDE_EXIT_OK;
+		return flushed(TIDE_EXIT_OK);
 	}
-	if (strcmp(argv[1], "record") == 0) {
-		int code = tide_cmd_record(argc - 2, argv + 2, &err);
-		if (err.text[0])
-			fprintf(stderr, "tidemark: %s\n", err.text);
-		return code;
-	}
-	for (size_t i = 0; i < COMMANDS; i++)
-		if (strcmp(argv[1], commands[i].name) == 0)
-			return run(&commands[i], argc, argv);
-	return complain("no such command:", argv[1], "'tidemark --help' lists them");
+	for (size_t i = 0; tide_commands[i]; i++)
+		if (strcmp(argv[1], tide_commands[i]->name) == 0)
+			return run(tide_commands[i], argc - 2, argv + 2);
+	char text[200];
+	snprintf(text, sizeof text, "no such command '%.60s'; 'tidemark --help' lists them", argv[1]);
+	say(text);
+	return TIDE_EXIT_USAGE;
 }

@@ -1,20 +1,32 @@
 /*
- * text.h - a report document for people. Every string of the document is hostile (it may come from a log) and passes
- * tide_text_safe, the one place where it becomes harmless for a terminal.
+ * text.h - a report document for people: 100 columns, one page a process. Every string of the document is hostile (it may
+ * come from a log) and passes safe.h.
  */
 #ifndef TIDE_RENDER_TEXT_H
 #define TIDE_RENDER_TEXT_H
 
 #include <jansson.h>
-#include <stdio.h>
 
-/* Control bytes, escape sequences' first bytes, C1 controls and bidirectional overrides become '?'. */
-void tide_text_safe(FILE *, const char *);
+#include "render/grid.h"
 
-/* One page. */
-void tide_text_report(FILE *, const json_t *report);
-/* One section of it, whole, by CONTRACT's name. */
-void tide_text_section(FILE *, const json_t *report, const char *section);
-void tide_text_diff(FILE *, const json_t *diff);
+/* One page; a merged document (member "overview") begins with the sums and a row a process, then the page of the one process
+ * that matters most. */
+void tide_text_report(const struct tide_sink *, const json_t *report);
+/* One section of it, whole, by the member's name. */
+void tide_text_section(const struct tide_sink *, const json_t *report, const char *section);
+void tide_text_diff(const struct tide_sink *, const json_t *diff);
+/* What is wrong with a log, above every answer; nothing when nothing is. */
+void tide_text_losses(const struct tide_sink *, const json_t *coverage);
+
+/* page.c: parts of a page */
+void tide_page_header(const struct tide_sink *, const json_t *process);
+void tide_page_verdict(const struct tide_sink *, const json_t *verdict);
+void tide_page_ledger(const struct tide_sink *, const json_t *report);
+void tide_page_arenas(const struct tide_sink *, const json_t *arenas);
+void tide_page_peak(const struct tide_sink *, const json_t *report);
+void tide_page_coverage(const struct tide_sink *, const json_t *coverage);
+void tide_page_timeline(const struct tide_sink *, const json_t *report);
+/* `label`, then the text, broken at blanks; lines after the first begin below its first character. */
+void tide_wrapped(const struct tide_sink *, const char *label, const char *text);
 
 #endif

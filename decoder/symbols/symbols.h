@@ -10,8 +10,9 @@
 #include "read/log.h"
 
 struct tide_symbols;
+struct tide_objects;
 
-/* Any text may be NULL: unknown. Texts are hostile; they belong to the symbols or the log. */
+/* Any text may be NULL: unknown. Texts are hostile; they belong to the objects or the log. */
 struct tide_symbol {
 	const char *function;
 	const char *file;
@@ -24,11 +25,13 @@ struct tide_symbol {
 };
 typedef bool tide_symbol_fn(void *arg, const struct tide_symbol *);
 
-/* NULL: no memory. The log must live longer. */
-struct tide_symbols *tide_symbols_new(const struct tide_log *);
+/* NULL: no memory. The log must live longer, and so must the objects: files that all logs of a run share (objects.h). */
+struct tide_symbols *tide_symbols_new(const struct tide_log *, struct tide_objects *);
 void tide_symbols_free(struct tide_symbols *);
 /* Calls `each` for every frame of the site, innermost first, Python frames before the native ones that run them; until it
  * returns false. */
 void tide_symbols_site(struct tide_symbols *, uint32_t native, uint32_t python, tide_symbol_fn *each, void *arg);
+/* Path of the module that is the Python interpreter: a libpython, else the program itself. NULL: no Python in this log. */
+const char *tide_symbols_interpreter(const struct tide_symbols *);
 
 #endif

@@ -1,0 +1,227 @@
+#include "render/grid.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "render/safe.h"
+#include "render/value.h"
+
+enum { COLUMNS_MOST = 16, STACK_FRAMES = 12, TEXT_LEAST = 16, CELL_MOST = 24 };
+
+void tide_paint(const struct tide_sink *sink, enum tide_paint paint)
+{
+	static const char *const codes[] = {"\033[0m", "\033[1m", "\033[2m", "\033[31m", "\033[32m", "\033[33m"};
+	if (sink->color)
+		fputs(codes[paint], sink->out);
+}
+
+void tide_heading(const struct tide_sink *sink, const char *title)
+{
+	const char *rest = strstr(title, "  ");
+	int len = rest ? (int)(rest - title) : (int)strlen(title);
+	tide_paint(sink, TIDE_BOLD);
+	fprintf(sink->out, "%.*s", len, title);
+	tide_paint(sink, TIDE_PLAIN);
+	fprintf(sink->out, "%s\n", title + len);
+}
+
+static bool is_text(const struct tide_column *c)
+{
+	return c->type == TIDE_TYPE_TEXT;
+}
+
+/* Width of every column that text shows; the last text gets what is left of the line. */
+static void measure(const struct tide_grid *g, const struct tide_value_style *style, size_t *width)
+{
+	size_t used = 0, last = SIZE_MAX, i;
+	const json_t *row;
+	char buf[TIDE_VALUE_LEN];
+	for (size_t c = 0; c < g->table->columns && c < COLUMNS_MOST; c++) {
+		const struct tide_column *column = &g->table->column[c];
+		width[c] = column->title ? strlen(column->title) : 0;
+		if (!column->title)
+			continue;
+		json_array_foreach(g->rows, i, row)
+		{
+			const json_t *cell = json_object_get(row, column->id);
+			size_t len =
+				is_text(column)
+					? tide_safe_width(json_is_string(cell) ? json_string_value(cell) : "unknown", 0)
+					: strlen(tide_value_text(buf, column, cell, style));
+			if (i < g->most && len > width[c])
+				width[c] = len;
+		}
+		if (is_text(column))
+			last = c;
+	}
+	for (size_t c = 0; c < g->table->columns && c < COLUMNS_MOST; c++) {
+		if (c != last && is_text(&g->table->column[c]) && width[c] > CELL_MOST)
+			width[c] = CELL_MOST;
+		used += c != last && width[c] ? width[c] + 2 : 0;
+	}
+	if (last != SIZE_MAX && used + 2 + width[last] > TIDE_TEXT_COLUMNS)
+		width[last] = used + 2 + TEXT_LEAST < TIDE_TEXT_COLUMNS ? TIDE_TEXT_COLUMNS - used - 2 : TEXT_LEAST;
+}
+
+static void spaces(FILE *out, size_t n)
+{
+	fprintf(out, "%*s", (int)n, "");
+}
+
+/* Blanks that end a line are not written: they are owed until something follows them. */
+static void text_cell(FILE *out, const char *text, size_t width, size_t *owed)
+{
+	spaces(out, *owed);
+	*owed = width - tide_safe_text(out, text, width);
+}
+
+static void value_cell(FILE *out, const char *text, size_t width, size_t *owed)
+{
+	size_t len = strlen(text), blank = 0;
+	while (blank < len && text[len - 1 - blank] == ' ')
+		blank++;
+	spaces(out, *owed + width - len);
+	fprintf(out, "%.*s", (int)(len - blank), text);
+	*owed = blank;
+}
+
+static void line(FILE *out, const struct tide_grid *g, const json_t *row, const size_t *width)
+{
+	struct tide_value_style style = {g->origin_ns, true};
+	char buf[TIDE_VALUE_LEN];
+	size_t owed = 0;
+	for (size_t c = 0; c < g->table->columns && c < COLUMNS_MOST; c++) {
+		const struct tide_column *column = &g->table->column[c];
+		const json_t *cell = json_object_get(row, column->id);
+		if (!column->title)
+			continue;
+		owed += 2;
+		if (!row && is_text(column))
+			text_cell(out, column->title, width[c], &owed);
+		else if (!row)
+			value_cell(out, column->title, width[c], &owed);
+		else if (is_text(column))
+			text_cell(out, json_is_string(cell) ? json_string_value(cell) : "unknown", width[c], &owed);
+		else
+			value_cell(out, tide_value_text(buf, column, cell, &style), width[c], &owed);
+	}
+	fputc('\n', out);
+}
+
+void tide_grid_text(const struct tide_sink *sink, const struct tide_grid *g)
+{
+	struct tide_value_style style = {g->origin_ns, true};
+	size_t width[COLUMNS_MOST] = {0}, i;
+	const json_t *row;
+	if (json_array_size(g->rows) == 0) {
+		fprintf(sink->out, "  %s\n", g->table->empty);
+		return;
+	}
+	measure(g, &style, width);
+	tide_paint(sink, TIDE_DIM);
+	line(sink->out, g, NULL, width);
+	tide_paint(sink, TIDE_PLAIN);
+	json_array_foreach(g->rows, i, row)
+	{
+		if (i >= g->most)
+			break;
+		line(sink->out, g, row, width);
+		if (g->stacks)
+			tide_stack_text(sink, json_object_get(row, "stack"), STACK_FRAMES);
+	}
+}
+
+static void frame_name(FILE *out, const json_t *f, size_t columns)
+{
+	char offset[TIDE_VALUE_LEN];
+	if (tide_known_at(f, "function")) {
+		tide_safe_text(out, tide_text_at(f, "function"), columns);
+		return;
+	}
+	const char *module = tide_text_at(f, "module"), *base = strrchr(module, '/');
+	snprintf(offset, sizeof offset, "+0x%llx", tide_number_at(f, "offset"));
+	tide_safe_text(out, base ? base + 1 : module, columns);
+	fputs(offset, out);
+}
+
+void tide_stack_text(const struct tide_sink *sink, const json_t *frames, size_t most)
+{
+	size_t i;
+	const json_t *f;
+	tide_paint(sink, TIDE_DIM);
+	json_array_foreach(frames, i, f)
+	{
+		if (i >= most)
+			break;
+		spaces(sink->out, 12);
+		frame_name(sink->out, f, 40);
+		if (tide_known_at(f, "line")) {
+			fprintf(sink->out, "  ");
+			tide_safe_text(sink->out, tide_text_at(f, "file"), 38);
+			fprintf(sink->out, ":%lld", tide_number_at(f, "line"));
+		}
+		fputc('\n', sink->out);
+	}
+	if (json_array_size(frames) > most)
+		fprintf(sink->out, "%12s... %zu more frames\n", "", json_array_size(frames) - most);
+	tide_paint(sink, TIDE_PLAIN);
+}
+
+/* Outermost first, as folded stacks are. */
+static void csv_stack(FILE *out, const json_t *frames)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *all = open_memstream(&text, &len);
+	for (size_t i = json_array_size(frames); all && i-- > 0;) {
+		const json_t *f = json_array_get(frames, i);
+		frame_name(all, f, 0);
+		if (tide_known_at(f, "line"))
+			fprintf(all, " %s:%lld", tide_text_at(f, "file"), tide_number_at(f, "line"));
+		fputs(i ? ";" : "", all);
+	}
+	if (all && fclose(all) == 0)
+		tide_safe_csv(out, text);
+	free(text);
+}
+
+static void csv_cell(FILE *out, const struct tide_column *c, const json_t *cell)
+{
+	if (!cell || json_is_null(cell))
+		return; /* unknown: empty */
+	if (c->type == TIDE_TYPE_STACK)
+		csv_stack(out, cell);
+	else if (c->type == TIDE_TYPE_SHARE)
+		fprintf(out, "%.6f", json_real_value(cell));
+	else if (is_text(c))
+		tide_safe_csv(out, json_string_value(cell));
+	else
+		fprintf(out, "%lld", json_integer_value(cell));
+}
+
+void tide_grid_csv_heading(FILE *out, const struct tide_table *table, const char *prefix)
+{
+	fputs(prefix ? prefix : "", out);
+	for (size_t c = 0, shown = 0; c < table->columns; c++)
+		if (table->column[c].type != TIDE_TYPE_LIST)
+			fprintf(out, "%s%s", shown++ ? "," : "", table->column[c].id);
+	fputs("\n", out);
+}
+
+void tide_grid_csv(FILE *out, const struct tide_table *table, const json_t *rows, const char *prefix)
+{
+	size_t i;
+	const json_t *row;
+	json_array_foreach(rows, i, row)
+	{
+		fputs(prefix ? prefix : "", out);
+		for (size_t c = 0, shown = 0; c < table->columns; c++) {
+			if (table->column[c].type == TIDE_TYPE_LIST)
+				continue;
+			fputs(shown++ ? "," : "", out);
+			csv_cell(out, &table->column[c], json_object_get(row, table->column[c].id));
+		}
+		fputs("\n", out);
+	}
+}

@@ -1,0 +1,315 @@
+/* The parts of a page that are not tables. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "render/safe.h"
+#include "render/text.h"
+#include "render/value.h"
+
+enum { LABEL = 15, BAR = 40, TIMELINE_ROWS = 40 };
+
+void tide_wrapped(const struct tide_sink *sink, const char *label, const char *text)
+{
+	char *safe = NULL;
+	size_t len = 0, column = LABEL;
+	FILE *all = open_memstream(&safe, &len);
+	if (!all)
+		return;
+	tide_safe_text(all, text, 0);
+	fclose(all);
+	tide_paint(sink, TIDE_DIM);
+	fprintf(sink->out, "  %-*s", LABEL - 2, label);
+	tide_paint(sink, TIDE_PLAIN);
+	for (char *word = safe; safe && *word;) {
+		size_t n = strcspn(word, " "), width;
+		char end = word[n];
+		word[n] = '\0';
+		width = tide_safe_width(word, 0);
+		if (column > LABEL && column + 1 + width > TIDE_TEXT_COLUMNS) {
+			fprintf(sink->out, "\n%*s", LABEL, "");
+			column = LABEL;
+		}
+		fprintf(sink->out, "%s%s", column > LABEL ? " " : "", word);
+		column += width + (column > LABEL);
+		word += end ? n + 1 : n;
+	}
+	fputc('\n', sink->out);
+	free(safe);
+}
+
+void tide_page_header(const struct tide_sink *sink, const json_t *p)
+{
+	long long ran = tide_number_at(p, "end_ns") - tide_number_at(p, "start_ns");
+	const char *end = tide_text_at(p, "end");
+	tide_paint(sink, TIDE_BOLD);
+	tide_safe_text(sink->out, tide_text_at(p, "name"), 40);
+	tide_paint(sink, TIDE_PLAIN);
+	fprintf(sink->out, "  pid %lld, ", tide_number_at(p, "pid"));
+	tide_safe_text(sink->out,
+		       strcmp(end, "exit") == 0   ? "exited"
+		       : strcmp(end, "exec") == 0 ? "became another program"
+						  : end,
+		       20);
+	if (ran > 0)
+		fprintf(sink->out, " after %.1f s", (double)ran / 1e9);
+	fprintf(sink->out, "; ");
+	tide_safe_text(sink->out, tide_text_at(p, "allocator"), 30);
+	if (tide_known_at(p, "python")) {
+		fprintf(sink->out, ", Python ");
+		tide_safe_text(sink->out, tide_text_at(p, "python"), 20);
+	}
+	fputc('\n', sink->out);
+}
+
+static enum tide_paint paint_of(const char *class)
+{
+	if (strcmp(class, "leak") == 0)
+		return TIDE_RED;
+	if (strcmp(class, "retention") == 0 || strcmp(class, "growth_outside_heap") == 0)
+		return TIDE_YELLOW;
+	return strcmp(class, "cache_or_steady") == 0 ? TIDE_GREEN : TIDE_PLAIN;
+}
+
+void tide_page_verdict(const struct tide_sink *sink, const json_t *v)
+{
+	size_t i;
+	const json_t *advice;
+	const char *class = tide_text_at(v, "class");
+	char buf[TIDE_VALUE_LEN];
+	tide_paint(sink, TIDE_BOLD);
+	fprintf(sink->out, "VERDICT  ");
+	tide_paint(sink, paint_of(class));
+	tide_safe_text(sink->out, class, 0);
+	tide_paint(sink, TIDE_PLAIN);
+	if (tide_number_at(v, "bytes") && strcmp(class, "unknown") != 0)
+		fprintf(sink->out, ", %s", tide_bytes_text(buf, tide_number_at(v, "bytes")));
+	fputc('\n', sink->out);
+	tide_wrapped(sink, "state", tide_text_at(v, "state"));
+	tide_wrapped(sink, "trigger", tide_text_at(v, "trigger"));
+	tide_wrapped(sink, "consequence", tide_text_at(v, "consequence"));
+	json_array_foreach(json_object_get(v, "advice"), i, advice)
+	{
+		char *text = NULL;
+		bool known = tide_known_at(advice, "releases_bytes");
+		if (asprintf(&text, "%s: releases %s (%s)", tide_text_at(advice, "action"),
+			     known ? tide_bytes_text(buf, tide_number_at(advice, "releases_bytes"))
+				   : "an unknown amount",
+			     tide_text_at(advice, "evidence")) > 0)
+			tide_wrapped(sink, i ? "" : "advice", text);
+		free(text);
+	}
+}
+
+/* What a newcomer needs to know of a row. */
+static const char *meaning(const char *kind)
+{
+	static const char *const words[][2] = {
+		{"live", "malloc blocks in use"},
+		{"allocator_overhead", "malloc's own headers and rounding, around blocks in use"},
+		{"pinned_waste", "free, but on pages that also hold a block in use"},
+		{"trimmable", "free whole pages that malloc keeps; malloc_trim returns them"},
+		{"pymalloc_live", "Python objects in use"},
+		{"pymalloc_free_in_pools", "free, in 4 or 16 KiB pools that also hold an object in use"},
+		{"pymalloc_free_pools", "free whole pools, in arenas that also hold an object in use"},
+		{"mmap_direct", "mapped by the program itself, not by malloc"},
+		{"thread_stacks", "stacks"},
+		{"file_private", "files: pages this process has changed"},
+		{"file_shared", "files: programs and libraries, shared with others"},
+		{"tidemark", "tidemark's own log and tables"},
+	};
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (strcmp(words[i][0], kind) == 0)
+			return words[i][1];
+	return "";
+}
+
+static void ledger_line(const struct tide_sink *sink, long long bytes, long long rss, const char *kind,
+			const char *words)
+{
+	char buf[TIDE_VALUE_LEN], share[16] = "";
+	static const struct tide_column column = {"bytes", "", TIDE_TYPE_BYTES, false};
+	struct tide_value_style style = {0, true};
+	json_t *cell = json_integer(bytes);
+	if (rss > 0)
+		snprintf(share, sizeof share, "%.1f %%", (double)bytes * 100 / (double)rss);
+	fprintf(sink->out, "  %10s  %7s  ", tide_value_text(buf, &column, cell, &style), share);
+	json_decref(cell);
+	size_t width = tide_safe_text(sink->out, kind, 24);
+	if (*words) {
+		tide_paint(sink, TIDE_DIM);
+		fprintf(sink->out, "%*s%s", (int)(width < 24 ? 24 - width : 1), "", words);
+		tide_paint(sink, TIDE_PLAIN);
+	}
+	fputc('\n', sink->out);
+}
+
+static int more_bytes(const void *a, const void *b)
+{
+	const json_t *x = *(json_t *const *)a, *y = *(json_t *const *)b;
+	long long p = tide_number_at(x, "bytes"), q = tide_number_at(y, "bytes");
+	return p != q ? (p < q ? 1 : -1) : strcmp(tide_text_at(x, "kind"), tide_text_at(y, "kind"));
+}
+
+static void ledger_rows(const struct tide_sink *sink, const json_t *rows, long long rss)
+{
+	size_t n = json_array_size(rows);
+	const json_t **row = calloc(n + 1, sizeof *row);
+	for (size_t i = 0; row && i < n; i++)
+		row[i] = json_array_get(rows, i);
+	if (row)
+		qsort(row, n, sizeof *row, more_bytes);
+	for (size_t i = 0; row && i < n; i++)
+		if (tide_number_at(row[i], "bytes"))
+			ledger_line(sink, tide_number_at(row[i], "bytes"), rss, tide_text_at(row[i], "kind"),
+				    meaning(tide_text_at(row[i], "kind")));
+	free(row);
+}
+
+void tide_page_ledger(const struct tide_sink *sink, const json_t *report)
+{
+	const json_t *l = json_object_get(report, "ledger"), *p = json_object_get(report, "process");
+	tide_heading(sink, "LEDGER  what resident memory is made of");
+	if (!json_is_object(l)) {
+		fprintf(sink->out, "  unknown: no census of resident memory in this log\n");
+		return;
+	}
+	ledger_rows(sink, json_object_get(l, "rows"), tide_number_at(l, "rss_bytes"));
+	ledger_line(sink, tide_number_at(l, "unexplained_bytes"), tide_number_at(l, "rss_bytes"), "unexplained", "");
+	ledger_line(sink, tide_number_at(l, "rss_bytes"), 0, "= resident (RSS)", "");
+	if (p && tide_known_at(l, "at_ns"))
+		fprintf(sink->out, "  as of %.1f s after the start\n",
+			(double)(tide_number_at(l, "at_ns") - tide_number_at(p, "start_ns")) / 1e9);
+}
+
+/* By kind: how many, and what they hold. */
+void tide_page_arenas(const struct tide_sink *sink, const json_t *arenas)
+{
+	static const struct tide_column columns[] = {
+		{"kind", "kind", TIDE_TYPE_TEXT, false},
+		{"count", "arenas", TIDE_TYPE_COUNT, false},
+		{"reserved_bytes", "reserved", TIDE_TYPE_BYTES, false},
+		{"resident_bytes", "resident", TIDE_TYPE_BYTES, false},
+		{"live_bytes", "live", TIDE_TYPE_BYTES, false},
+		{"stranded_bytes", "stranded", TIDE_TYPE_BYTES, false},
+	};
+	static const struct tide_table table = {"kinds", "", "none known", columns, sizeof columns / sizeof *columns};
+	json_t *kinds = json_object(), *rows = json_array(), *row;
+	const json_t *a;
+	size_t i;
+	const char *key;
+	json_array_foreach(arenas, i, a)
+	{
+		const char *kind = tide_text_at(a, "kind");
+		row = json_object_get(kinds, kind);
+		if (!row) {
+			row = json_pack("{s:s, s:i}", "kind", kind, "count", 0);
+			json_object_set_new(kinds, kind, row);
+		}
+		json_object_set_new(row, "count", json_integer(tide_number_at(row, "count") + 1));
+		for (size_t c = 2; c < table.columns; c++)
+			json_object_set_new(
+				row, columns[c].id,
+				json_integer(tide_number_at(row, columns[c].id) + tide_number_at(a, columns[c].id)));
+	}
+	json_object_foreach(kinds, key, row) json_array_append(rows, row);
+	tide_heading(sink, "ARENAS  memory that allocators took from the system; stranded: resident, not live");
+	tide_grid_text(sink, &(struct tide_grid){.table = &table, .rows = rows, .most = SIZE_MAX});
+	json_decref(rows);
+	json_decref(kinds);
+}
+
+void tide_page_peak(const struct tide_sink *sink, const json_t *report)
+{
+	const json_t *p = json_object_get(report, "peak"), *t = json_object_get(report, "totals");
+	char peak[TIDE_VALUE_LEN], now[TIDE_VALUE_LEN], blocks[TIDE_VALUE_LEN], allocs[TIDE_VALUE_LEN],
+		frees[TIDE_VALUE_LEN];
+	char line[300];
+	if (tide_known_at(p, "live_bytes"))
+		snprintf(line, sizeof line, "PEAK  %s live; ", tide_bytes_text(peak, tide_number_at(p, "live_bytes")));
+	else
+		snprintf(line, sizeof line, "LIVE  ");
+	size_t len = strlen(line);
+	snprintf(line + len, sizeof line - len, "now %s in %s blocks, after %s allocations and %s frees",
+		 tide_bytes_text(now, tide_number_at(t, "live_bytes")),
+		 tide_count_text(blocks, tide_number_at(t, "live_blocks")),
+		 tide_count_text(allocs, tide_number_at(t, "allocs")),
+		 tide_count_text(frees, tide_number_at(t, "frees")));
+	tide_heading(sink, line);
+}
+
+static void fact(const struct tide_sink *sink, long long value, const char *words)
+{
+	char buf[TIDE_VALUE_LEN];
+	if (value)
+		fprintf(sink->out, "  %s %s\n", tide_count_text(buf, value), words);
+}
+
+void tide_page_coverage(const struct tide_sink *sink, const json_t *c)
+{
+	char a[TIDE_VALUE_LEN], b[TIDE_VALUE_LEN], line[300];
+	long long events = tide_number_at(c, "events"), here = tide_number_at(c, "in_window");
+	if (events == here)
+		snprintf(line, sizeof line, "COVERAGE  %s events, all in %s", tide_count_text(a, events),
+			 tide_known_at(c, "logs") ? "these logs" : "this log");
+	else
+		snprintf(line, sizeof line, "COVERAGE  %s events, %s of them here", tide_count_text(a, events),
+			 tide_count_text(b, here));
+	tide_heading(sink, line);
+	fact(sink, tide_number_at(c, "evicted"), "overwritten: the log was full, the newest were kept");
+	fact(sink, tide_number_at(c, "lost"), "lost");
+	const char *reason;
+	json_t *count;
+	json_object_foreach(json_object_get(c, "lost_by_reason"), reason, count)
+	{
+		if (json_integer_value(count))
+			fprintf(sink->out, "  %s not recorded: %s\n", tide_count_text(a, json_integer_value(count)),
+				reason);
+	}
+	fact(sink, tide_number_at(c, "unmatched_frees"), "frees of blocks whose allocation was not seen");
+	fact(sink, tide_number_at(c, "truncated_stacks"), "allocations whose stack is not whole");
+	if (tide_number_at(c, "uncertain_bytes"))
+		fprintf(sink->out, "  %s called live may have been freed unseen\n",
+			tide_bytes_text(a, tide_number_at(c, "uncertain_bytes")));
+	if (tide_number_at(c, "sample_bytes"))
+		fprintf(sink->out, "  sampled, one in %s on average: sizes and counts are estimates\n",
+			tide_bytes_text(a, tide_number_at(c, "sample_bytes")));
+	if (json_is_false(json_object_get(c, "python_frames")))
+		fprintf(sink->out, "  this Python version's frames are not known: native stacks only\n");
+}
+
+void tide_text_losses(const struct tide_sink *sink, const json_t *c)
+{
+	char a[TIDE_VALUE_LEN], b[TIDE_VALUE_LEN];
+	if (!json_is_true(json_object_get(c, "damaged")))
+		return;
+	tide_paint(sink, TIDE_RED);
+	fprintf(sink->out,
+		"DAMAGED  %s of %s events are lost; the answer is of what is left (tidemark verify says where)\n",
+		tide_count_text(a, tide_number_at(c, "lost")), tide_count_text(b, tide_number_at(c, "events")));
+	tide_paint(sink, TIDE_PLAIN);
+}
+
+void tide_page_timeline(const struct tide_sink *sink, const json_t *report)
+{
+	const json_t *rows = json_object_get(report, "timeline"), *row;
+	long long most = 1, start = tide_number_at(json_object_get(report, "process"), "start_ns");
+	char buf[TIDE_VALUE_LEN];
+	size_t i, step = json_array_size(rows) / TIMELINE_ROWS + 1;
+	json_array_foreach(rows, i, row)
+	{
+		if (tide_number_at(row, "live_bytes") > most)
+			most = tide_number_at(row, "live_bytes");
+	}
+	tide_heading(sink, "TIMELINE  live bytes");
+	if (json_array_size(rows) == 0)
+		fprintf(sink->out, "  nothing happened\n");
+	for (i = 0; i < json_array_size(rows); i += step) {
+		row = json_array_get(rows, i);
+		fprintf(sink->out, "  %10.3f s  %11s  ", (double)(tide_number_at(row, "at_ns") - start) / 1e9,
+			tide_bytes_text(buf, tide_number_at(row, "live_bytes")));
+		for (long long n = tide_number_at(row, "live_bytes") * BAR / most; n > 0; n--)
+			fputc('#', sink->out);
+		fputc('\n', sink->out);
+	}
+}

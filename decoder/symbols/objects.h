@@ -1,0 +1,38 @@
+/*
+ * objects.h - ELF files that logs name, each opened once a run and known by its build-id; an address in one -> its frames, each
+ * looked up once. Files are opened only when something in them is asked for, and believed only when their build-id is the
+ * recorded one. Debug information is looked for below /usr/lib/debug; never on the network.
+ */
+#ifndef TIDE_SYMBOLS_OBJECTS_H
+#define TIDE_SYMBOLS_OBJECTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "read/log.h"
+
+struct tide_objects;
+struct tide_object;
+
+/* Any text may be NULL: unknown. Texts belong to the objects. */
+struct tide_found {
+	const char *function;
+	const char *file;
+	int line;     /* <= 0: unknown */
+	bool inlined; /* into the next one */
+};
+struct tide_place {
+	uint32_t count; /* innermost first; at least 1, whatever is known */
+	struct tide_found found[];
+};
+
+/* NULL: no memory. One thread at a time. */
+struct tide_objects *tide_objects_new(void);
+void tide_objects_free(struct tide_objects *); /* NULL is fine */
+/* The object that a module is; the same for every log that names the same file with the same build-id. NULL: no memory.
+ * Owned by the objects. */
+struct tide_object *tide_objects_of(struct tide_objects *, const struct tide_module *);
+/* `address` as in the ELF file, of the call rather than of what comes after. NULL: no memory. Owned by the objects. */
+const struct tide_place *tide_object_place(struct tide_object *, uint64_t address);
+
+#endif
