@@ -90,7 +90,8 @@ static void info_text(const struct tide_sink *sink, const struct tide_log *log, 
 	fprintf(out, "%-11s%" PRIu64 " frames, %" PRIu64 " open blocks, %u censuses\n", "holds", l->frames,
 		l->open_blocks, tide_log_census_count(log));
 	if (l->frame_events)
-		fprintf(out, "%-11s%.2f bytes an event in the frames\n", "size", (double)l->frame_bytes / (double)l->frame_events);
+		fprintf(out, "%-11s%.2f bytes an event in the frames\n", "size",
+			(double)l->frame_bytes / (double)l->frame_events);
 	tide_page_coverage(sink, json_object_get(doc, "coverage"));
 	damage(sink, l);
 }
