@@ -276,7 +276,7 @@ static bool grow(struct tide_lane *lane)
 bool tide_lane_room(struct tide_lane *lane, size_t bound)
 {
 	for (unsigned tries = 0; tries < 3; tries++) {
-		if (lane->block && (size_t)(lane->end - lane->at) >= bound)
+		if (lane->block && lane->end - lane->at >= (ptrdiff_t)bound) /* signed: `end` may be behind `at` */
 			return true;
 		if (!grow(lane))
 			break;
