@@ -15,6 +15,7 @@
 #include "record.h"
 #include "ring.h"
 #include "shadow.h"
+#include "survive.h"
 #include "sys.h"
 #include "unwind/modules.h"
 #include "unwind/unwind.h"
@@ -152,7 +153,8 @@ __attribute__((constructor)) static void wake(void)
 		off();
 		return;
 	}
-	if (!tide_logfile_create(&tide_config, true) || !tide_lanes_init() || !tide_ring_init()) {
+	if (!tide_logfile_create(&tide_config, true) || !tide_lanes_init() || !tide_ring_init() ||
+	    !tide_survive_init()) {
 		off();
 		return;
 	}
@@ -192,6 +194,7 @@ static bool adopt(void)
 		own_pid = tide_sys_getpid();
 		said_end = TIDE_END_NONE;
 		tide_ring_fork_child();
+		tide_survive_fork_child();
 		tide_shadow_fork_child();
 		tide_census_fork_child();
 		tide_record_fork_child();

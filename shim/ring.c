@@ -6,29 +6,25 @@
 #define ZSTD_STATIC_LINKING_ONLY /* static contexts: the compressor must not allocate */
 #include <zstd.h>
 
+#include "fault.h"
 #include "format/wire.h"
 #include "lock.h"
 #include "logfile.h"
+#include "survive.h"
 #include "sys.h"
 
 #define LEVEL 1
+#define LOCK_ROUNDS 50u /* of TIDE_LOCK_TICKS: a holder may have lost its processor for long on a busy machine */
 
 _Atomic uint32_t tide_ring_now;
-
-struct segment_count {
-	uint32_t frames;
-	uint64_t events;
-};
 
 static struct {
 	struct tide_lock lock;
 	ZSTD_CCtx *zstd;
 	uint8_t *packed; /* compressed bytes, before their place is known */
-	size_t packed_cap;
-	uint32_t segment, lap; /* lap 0: no segment has been begun */
-	uint32_t used;         /* bytes of the segment handed out */
+	size_t packed_cap, packed_len;
+	uint32_t used; /* bytes of the current segment handed out */
 	uint64_t frame_seq;
-	struct segment_count in[TIDE_SEGMENTS_MAX + 1];
 } ring;
 
 bool tide_ring_init(void)
@@ -47,16 +43,27 @@ bool tide_ring_init(void)
 
 void tide_ring_fork_child(void)
 {
-	ring.segment = ring.lap = ring.used = 0;
+	ring.used = 0;
 	ring.frame_seq = 0;
-	memset(ring.in, 0, sizeof ring.in);
 	atomic_store_explicit(&tide_ring_now, 0, memory_order_relaxed);
 	tide_unlock(&ring.lock);
 }
 
 bool tide_ring_lock(bool wait)
 {
-	return wait ? tide_lock_within(&ring.lock) : tide_trylock(&ring.lock);
+	static atomic_bool gave_up; /* whoever holds it does not come back: nobody waits so long a second time */
+	if (!wait)
+		return tide_trylock(&ring.lock);
+	for (unsigned i = 0; i < LOCK_ROUNDS; i++) {
+		if (tide_lock_within(&ring.lock)) {
+			atomic_store_explicit(&gave_up, false, memory_order_relaxed);
+			return true;
+		}
+		if (atomic_load_explicit(&gave_up, memory_order_relaxed))
+			return false;
+	}
+	atomic_store_explicit(&gave_up, true, memory_order_relaxed);
+	return false;
 }
 
 void tide_ring_unlock(void)
@@ -64,10 +71,20 @@ void tide_ring_unlock(void)
 	tide_unlock(&ring.lock);
 }
 
-static struct tide_segment *segment_at(uint32_t index)
+uint32_t tide_ring_segments(void)
+{
+	return (uint32_t)(tide_logfile.geometry.ring_len / tide_logfile.geometry.segment_len);
+}
+
+uint32_t tide_ring_free(void)
+{
+	return tide_ring_segments() - (tide_ring_epoch() - tide_survive_done());
+}
+
+struct tide_segment *tide_ring_segment(uint32_t epoch)
 {
 	const struct tide_geometry *g = &tide_logfile.geometry;
-	return tide_logfile_at(g->ring_off + (uint64_t)index * g->segment_len);
+	return tide_logfile_at(g->ring_off + (uint64_t)((epoch - 1) % tide_ring_segments()) * g->segment_len);
 }
 
 /* The magic goes first and comes last, so a header is whole or none. */
@@ -78,25 +95,17 @@ static void put_magic(uint64_t *magic, uint64_t value)
 
 static void begin_segment(void)
 {
-	uint32_t segments = (uint32_t)(tide_logfile.geometry.ring_len / tide_logfile.geometry.segment_len);
-	if (ring.lap == 0)
-		ring.lap = 1;
-	else if (++ring.segment == segments) {
-		ring.segment = 0;
-		ring.lap++;
-	}
-	struct tide_segment *s = segment_at(ring.segment);
-	struct segment_count *old = &ring.in[ring.segment];
-	tide_control_add(TIDE_CTL_EVICTED_FRAMES, old->frames);
-	tide_control_add(TIDE_CTL_EVICTED_EVENTS, old->events);
-	*old = (struct segment_count){0, 0};
+	uint32_t epoch = tide_ring_epoch() + 1, segments = tide_ring_segments();
+	struct tide_segment *s = tide_ring_segment(epoch);
+	TIDE_FAULT("segment-before");
 	put_magic(&s->magic, 0);
 	atomic_thread_fence(memory_order_release);
+	TIDE_FAULT("segment-cleared");
 	struct tide_segment fresh = {
 		.magic = TIDE_MAGIC_SEGMENT,
 		.file_uid = tide_logfile.file_uid,
-		.index = ring.segment,
-		.lap = ring.lap,
+		.index = (epoch - 1) % segments,
+		.lap = (epoch - 1) / segments + 1,
 		.frame_seq = ring.frame_seq,
 		.mono_ns = tide_clock_ns(CLOCK_MONOTONIC),
 	};
@@ -104,55 +113,79 @@ static void begin_segment(void)
 	memcpy((uint8_t *)s + sizeof s->magic, (uint8_t *)&fresh + sizeof s->magic, sizeof fresh - sizeof s->magic);
 	put_magic(&s->magic, fresh.magic);
 	ring.used = sizeof *s;
-	atomic_store_explicit(&tide_ring_now, (ring.lap - 1) * segments + ring.segment + 1, memory_order_relaxed);
 	tide_control_add(TIDE_CTL_SEGMENT, 1);
+	atomic_store_explicit(&tide_ring_now, epoch, memory_order_relaxed);
+	TIDE_FAULT("segment-begun");
 }
 
-static struct tide_frame *place(size_t len)
+static bool fits(size_t packed)
 {
-	if (ring.lap == 0 || ring.used + len > tide_logfile.geometry.segment_len)
-		begin_segment();
-	if (ring.used + len > tide_logfile.geometry.segment_len)
-		return NULL;
-	struct tide_frame *frame = (struct tide_frame *)((uint8_t *)segment_at(ring.segment) + ring.used);
-	ring.used += (uint32_t)((len + TIDE_FRAME_ALIGN - 1) / TIDE_FRAME_ALIGN * TIDE_FRAME_ALIGN);
-	return frame;
+	return tide_ring_epoch() > 0 &&
+	       ring.used + sizeof(struct tide_frame) + packed <= tide_logfile.geometry.segment_len;
 }
 
-static void publish(struct tide_frame *at, struct tide_frame *head, const void *stored)
+size_t tide_ring_pack(const void *raw, size_t raw_len)
 {
-	memcpy(at + 1, stored, head->stored_len);
-	head->payload_checksum = tide_checksum(stored, head->stored_len, tide_logfile.file_uid);
-	head->header_checksum = tide_checksum(head, TIDE_FRAME_CHECKED, tide_logfile.file_uid);
-	memcpy((uint8_t *)at + sizeof at->magic, (uint8_t *)head + sizeof at->magic, sizeof *at - sizeof at->magic);
-	put_magic(&at->magic, head->magic);
-	ring.in[ring.segment].frames++;
-	ring.in[ring.segment].events += head->kind == TIDE_FRAME_EVENTS ? head->events : 0;
-	tide_control_add(TIDE_CTL_SEALED_FRAMES, 1);
-}
-
-bool tide_ring_put(const struct tide_frame *given, const void *raw, size_t raw_len)
-{
-	if (tide_logfile.is_private)
-		return false;
 	/* the simple call: it writes the content size, which a reader wants, and fits the estimate for one block */
 	size_t len = ZSTD_compressCCtx(ring.zstd, ring.packed, ring.packed_cap, raw, raw_len, LEVEL);
-	if (ZSTD_isError(len))
-		return false;
-	struct tide_frame *at = place(sizeof *at + len);
-	if (!at)
-		return false;
+	ring.packed_len = ZSTD_isError(len) ? 0 : len;
+	return ring.packed_len;
+}
+
+uint32_t tide_ring_reserve(size_t packed, uint32_t spare)
+{
+	if (!fits(packed) && tide_ring_free() > spare)
+		begin_segment();
+	return fits(packed) ? tide_ring_epoch() : 0;
+}
+
+static struct tide_frame *publish(const struct tide_frame *given, size_t raw_len)
+{
 	struct tide_frame head = *given;
+	uint32_t epoch = tide_ring_epoch(), segments = tide_ring_segments();
+	struct tide_frame *at = (struct tide_frame *)((uint8_t *)tide_ring_segment(epoch) + ring.used);
+	size_t len = sizeof *at + ring.packed_len;
+	ring.used += (uint32_t)((len + TIDE_FRAME_ALIGN - 1) / TIDE_FRAME_ALIGN * TIDE_FRAME_ALIGN);
 	head.magic = TIDE_MAGIC_FRAME;
 	head.file_uid = tide_logfile.file_uid;
 	head.header_len = sizeof head;
-	head.segment = ring.segment;
-	head.lap = ring.lap;
+	head.segment = (epoch - 1) % segments;
+	head.lap = (epoch - 1) / segments + 1;
 	head.frame_seq = ring.frame_seq++;
-	head.stored_len = (uint32_t)len;
+	head.stored_len = (uint32_t)ring.packed_len;
 	head.raw_len = (uint32_t)raw_len;
 	head.mono_end_ns = tide_clock_ns(CLOCK_MONOTONIC);
 	head.ticks_end = tide_ticks();
-	publish(at, &head, ring.packed);
+	memcpy(at + 1, ring.packed, ring.packed_len);
+	TIDE_FAULT("frame-payload");
+	head.payload_checksum = tide_checksum(ring.packed, ring.packed_len, tide_logfile.file_uid);
+	head.header_checksum = tide_checksum(&head, TIDE_FRAME_CHECKED, tide_logfile.file_uid);
+	memcpy((uint8_t *)at + sizeof at->magic, (uint8_t *)&head + sizeof at->magic, sizeof *at - sizeof at->magic);
+	TIDE_FAULT("frame-header");
+	put_magic(&at->magic, head.magic);
+	TIDE_FAULT("frame-published");
+	tide_control_add(TIDE_CTL_SEALED_FRAMES, 1);
+	return at;
+}
+
+void tide_ring_publish(const struct tide_frame *head, size_t raw_len)
+{
+	publish(head, raw_len);
+}
+
+bool tide_ring_put(const struct tide_frame *head, const void *raw, size_t raw_len)
+{
+	if (tide_logfile.is_private)
+		return false;
+	/* what lives must be safe before its segment goes, and packing is what that is done with: so before we pack */
+	if (!fits(ZSTD_compressBound(raw_len)))
+		tide_survive_force(TIDE_RING_SPARE + 1);
+	size_t packed = tide_ring_pack(raw, raw_len);
+	if (packed == 0 || !tide_ring_reserve(packed, TIDE_RING_SPARE))
+		return false;
+	struct tide_frame *at = publish(head, raw_len);
+	if (head->kind == TIDE_FRAME_EVENTS)
+		tide_survive_sealed(at, tide_ring_epoch());
+	tide_survive_work(sizeof *at + packed);
 	return true;
 }

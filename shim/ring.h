@@ -1,8 +1,8 @@
 /*
  * ring.h - sealed frames in the ring (FORMAT.md 8): compress, find room, begin the next segment, publish.
  *
- * All state here is under one lock, which is also that of the compressor: whoever seals holds it for the time one block
- * takes to compress.
+ * All state here is under one lock, which is also that of the compressor and of the carrier (survive.h): whoever seals holds it
+ * for the time one block takes to compress and a few old ones to be looked through.
  */
 #ifndef TIDE_RING_H
 #define TIDE_RING_H
@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "format/layout.h"
 
@@ -30,9 +31,25 @@ void tide_ring_fork_child(void);
 bool tide_ring_lock(bool wait);
 void tide_ring_unlock(void);
 
-/* Lock held. Compresses raw[raw_len] and publishes it as a frame. The caller fills in `head`: kind, encoding, lane, tid, block_seq,
- * events_before, events, mono_ns, ticks; the rest is set here. False: it did not compress or the file is private memory;
- * nothing was published. */
+/* Lock held. Compresses raw[raw_len] and publishes it as a frame. The caller fills in `head`: kind, encoding, lane, tid,
+ * block_seq, events_before, events, epoch, mono_ns, ticks; the rest is set here. False: it did not compress, there is no
+ * room, or the file is private memory; nothing was published. */
 bool tide_ring_put(const struct tide_frame *head, const void *raw, size_t raw_len);
+
+/* ---- for the carrier, which must know the segment before it publishes; lock held ---- */
+uint32_t tide_ring_segments(void);
+/* Segments that events leave to the carrier: it needs room to make room. */
+#define TIDE_RING_SPARE 2u
+/* Segments that can be begun without a pass. */
+uint32_t tide_ring_free(void);
+/* The segment of an epoch that has begun and was not overwritten. */
+struct tide_segment *tide_ring_segment(uint32_t epoch);
+/* Compresses into the ring's buffer: bytes that the frame will take, 0: it did not work. */
+size_t tide_ring_pack(const void *raw, size_t raw_len);
+/* Room for them, in a new segment if need be, and then one only if more than `spare` are free. The epoch in which they will
+ * stand, 0: no room. */
+uint32_t tide_ring_reserve(size_t packed, uint32_t spare);
+/* Publishes what was packed where it was reserved. */
+void tide_ring_publish(const struct tide_frame *head, size_t raw_len);
 
 #endif

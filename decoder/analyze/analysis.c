@@ -34,7 +34,7 @@ static enum tide_status first_pass(struct tide_analysis *a, struct tide_log *log
 	struct tide_replay r = {0};
 	struct tide_event e;
 	uint64_t every = 64;
-	enum tide_status status = TIDE_OK;
+	enum tide_status status = tide_replay_carried(&r, tide_log_carried(log));
 	int more = 1;
 	while (!status && (more = tide_log_next(log, &e)) == 1) {
 		if (e.kind == TIDE_KIND_MARK && e.value == TIDE_MARK_PYTHON_FINALIZING &&
@@ -77,6 +77,9 @@ static enum tide_status second_pass(struct tide_analysis *a, struct tide_log *lo
 	int more = 1;
 	if (status)
 		return status;
+	status = tide_replay_carried(r, tide_log_carried(log));
+	if (!status && peak == UINT64_MAX)
+		note_peak(r);
 	tide_log_rewind(log);
 	while (!status && (more = tide_log_next(log, &e)) == 1 && e.index < a->answer_index) {
 		status = tide_watch_until(&watch, r, e.time_ns);
@@ -98,8 +101,11 @@ static enum tide_status second_pass(struct tide_analysis *a, struct tide_log *lo
 static uint64_t uncertain(const struct tide_analysis *a, const struct tide_log *log)
 {
 	const struct tide_losses *losses = tide_log_losses(log);
-	bool gaps = losses->lost || losses->evicted || losses->dropped[TIDE_LOSS_REENTRANT] ||
-		    losses->dropped[TIDE_LOSS_NO_SPACE];
+	const struct tide_carried *carried = tide_log_carried(log);
+	bool forgot = carried->epoch ? carried->incomplete || carried->totals.unknown || carried->totals.dropped
+				     : losses->evicted > 0;
+	bool gaps =
+		losses->lost || forgot || losses->dropped[TIDE_LOSS_REENTRANT] || losses->dropped[TIDE_LOSS_NO_SPACE];
 	return gaps ? a->state.live_bytes : a->state.in_flight_bytes;
 }
 

@@ -48,6 +48,23 @@ static void pass_hole(struct walk *walk, const struct tide_lane *lane, struct pl
 	place->events = events_before;
 }
 
+/* What was overwritten and carried over: the lane begins after it. */
+static void pass_carried(struct walk *walk, struct tide_lane *lane, struct place *place)
+{
+	lane->from = tide_carried_mark(walk->source->carried, lane->index);
+	if (lane->from == 0)
+		return;
+	place->events = lane->from;
+	place->ns = walk->source->carried->told.cut_ns;
+	place->any = true;
+}
+
+/* Events of a block that begins at `before` are shown from here on: the block may begin in what was carried over. */
+static bool ends_before(const struct tide_lane *lane, uint64_t before, uint64_t events)
+{
+	return before < lane->from && before + events <= lane->from;
+}
+
 /* Frames of the lane are frame[0..frames); those that contradict earlier ones are left out. */
 static void walk_frames(struct walk *walk, struct tide_lane *lane, struct tide_frame_at *frame, uint32_t frames,
 			struct place *place)
@@ -55,14 +72,17 @@ static void walk_frames(struct walk *walk, struct tide_lane *lane, struct tide_f
 	lane->frame = frame;
 	for (uint32_t i = 0; i < frames; i++) {
 		const struct tide_frame *f = &frame[i].head;
-		if (f->events_before < place->events || f->events_before > EVENTS_MAX) {
+		if (ends_before(lane, f->events_before, f->events))
+			continue;
+		uint64_t before = f->events_before < lane->from ? lane->from : f->events_before;
+		if (before < place->events || before > EVENTS_MAX) {
 			tide_damage_add(walk->source->damages, frame[i].offset, sizeof *f,
 					"frame %" PRIu64 ": contradicts the one before it in lane %" PRIu32,
 					f->frame_seq, lane->index);
 			continue;
 		}
-		pass_hole(walk, lane, place, f->events_before, f->mono_ns);
-		place->events += f->events;
+		pass_hole(walk, lane, place, before, f->mono_ns);
+		place->events = f->events_before + f->events;
 		place->ns = f->mono_end_ns;
 		place->any = true;
 		if (&frame[lane->frames] != &frame[i])
@@ -86,16 +106,19 @@ static void walk_staging(struct walk *walk, struct tide_lane *lane, struct place
 	}
 	if (last && (head->block_seq == last->block_seq || (s->running && head->block_seq < last->block_seq)))
 		return;
-	if (head->events_before < place->events || head->events_before > EVENTS_MAX) {
+	if (ends_before(lane, head->events_before, head->events + (uint64_t)lane->staging_lost))
+		return;
+	uint64_t before = head->events_before < lane->from ? lane->from : head->events_before;
+	if (before < place->events || before > EVENTS_MAX) {
 		tide_damage_add(s->damages, s->geometry->staging_off + (uint64_t)lane->index * s->geometry->block_len,
 				s->geometry->block_len, "staging block of lane %" PRIu32 ": contradicts its frames",
 				lane->index);
 		return;
 	}
-	pass_hole(walk, lane, place, head->events_before, head->mono_ns);
+	pass_hole(walk, lane, place, before, head->mono_ns);
 	lane->staging.taken = true;
 	walk->account->open_blocks += head->events > 0;
-	place->events += head->events;
+	place->events = head->events_before + head->events;
 	if (lane->staging_lost == 0)
 		return;
 	struct tide_gap gap = {lane->index, false, lane->staging_lost, head->mono_ns, UINT64_MAX};
@@ -141,6 +164,24 @@ static void split_leading(const struct walk *walk, const struct tide_control_rea
 	a->lost += walk->leading - evicted;
 }
 
+/* Events before the marks: looked at when they were overwritten, or not readable any more then. */
+static void count_carried(const struct walk *walk, const struct tide_lanes *lanes)
+{
+	const struct tide_carry_state *c = walk->source->carried;
+	uint64_t marks = 0;
+	for (uint32_t i = 0; i < c->marks; i++)
+		marks += c->mark[i];
+	walk->account->recorded += marks;
+	for (uint32_t i = 0; i < lanes->count; i++) /* those count theirs themselves */
+		walk->account->recorded -= lanes->lane[i].from;
+	uint64_t seen = c->told.totals.events < marks ? c->told.totals.events : marks;
+	walk->account->evicted += seen;
+	walk->account->lost += marks - seen;
+	if (c->told.totals.events > marks)
+		tide_damage_add(walk->source->damages, 0, 0, "carried: %" PRIu64 " events, but lanes have %" PRIu64,
+				c->told.totals.events, marks);
+}
+
 bool tide_account_frames(const struct tide_account_source *s, struct tide_ring *ring,
 			 const struct tide_control_read *control, struct tide_lanes *lanes, struct tide_account *ret)
 {
@@ -156,6 +197,7 @@ bool tide_account_frames(const struct tide_account_source *s, struct tide_ring *
 		uint32_t frames = 0;
 		while (at + frames < ring->events_count && ring->frame[at + frames].head.lane == lane->index)
 			frames++;
+		pass_carried(&walk, lane, &place);
 		walk_frames(&walk, lane, ring->frame + at, frames, &place);
 		walk_staging(&walk, lane, &place);
 		at += frames;
@@ -164,6 +206,7 @@ bool tide_account_frames(const struct tide_account_source *s, struct tide_ring *
 		ret->recorded += place.events;
 	}
 	split_leading(&walk, control);
+	count_carried(&walk, lanes);
 	if (ring->missing > 0 && !s->running)
 		tide_damage_add(s->damages, ring->gap_offset, 0, "%" PRIu64 " frames are missing from the ring",
 				ring->missing);

@@ -5,6 +5,7 @@
 #ifndef TIDE_READ_ACCOUNT_H
 #define TIDE_READ_ACCOUNT_H
 
+#include "read/carried.h"
 #include "read/lane.h"
 #include "read/ring.h"
 #include "read/super.h"
@@ -25,6 +26,7 @@ struct tide_account_source {
 	uint64_t file_uid;
 	bool running;
 	struct tide_damages *damages;
+	const struct tide_carry_state *carried; /* NULL while staging blocks are read */
 };
 
 /* Copies the staging blocks of all lanes in use; before the ring is scanned, so that no block is missed that is sealed

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "format/wire.h"
+#include "read/sites.h"
 #include "read/text.h"
 
 #define LANES_MAX 65536u
@@ -142,6 +143,27 @@ static int parse_code(struct tide_defs *d, struct tide_in *in)
 	return 1;
 }
 
+static int parse_sites(struct tide_defs *d, const uint8_t *payload, size_t len)
+{
+	struct tide_site_reader *r = malloc(sizeof *r);
+	int got = 1;
+	if (!r)
+		return TIDE_ERR_NOMEM;
+	tide_site_reader_init(r, payload, len);
+	while (got == 1)
+		got = tide_site_reader_next(r);
+	free(r);
+	if (got < 0)
+		return 0;
+	uint8_t *copy = tide_text_room(&d->text, len + 1);
+	if (!copy ||
+	    !room_for_one((void **)&d->site_record, d->site_records, &d->site_records_cap, sizeof *d->site_record))
+		return TIDE_ERR_NOMEM;
+	memcpy(copy, payload, len);
+	d->site_record[d->site_records++] = (struct tide_site_record){copy, len};
+	return 1;
+}
+
 static int parse_lineage(struct tide_defs *d, struct tide_in *in)
 {
 	uint64_t lanes = tide_get_varint(in);
@@ -195,6 +217,8 @@ int tide_defs_parse(struct tide_defs *d, unsigned kind, const uint8_t *payload, 
 		return parse_lineage(d, &in);
 	case TIDE_DEF_END:
 		return parse_end(d, &in);
+	case TIDE_DEF_SITES:
+		return parse_sites(d, payload, len);
 	case TIDE_DEF_RESUMED:
 		d->end = TIDE_END_NONE;
 		return 1;
@@ -213,6 +237,7 @@ void tide_defs_release(struct tide_defs *d)
 {
 	free(d->module);
 	free(d->code);
+	free(d->site_record);
 	free(d->lineage);
 	tide_text_free(d->text);
 	*d = (struct tide_defs){0};

@@ -23,6 +23,11 @@ struct tide_defs {
 	uint32_t modules, modules_cap;
 	struct tide_code *code; /* by id, no two alike */
 	uint32_t codes, codes_cap;
+	struct tide_site_record { /* payloads of SITES, whole ones; sites.h reads them */
+		const uint8_t *bytes;
+		size_t len;
+	} * site_record;
+	uint32_t site_records, site_records_cap;
 	uint64_t *lineage; /* NULL: none */
 	uint32_t lineage_lanes;
 	uint32_t end; /* enum tide_end; TIDE_END_NONE: did not, or it was taken back */

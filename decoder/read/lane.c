@@ -124,7 +124,9 @@ static bool close_block(struct tide_lane *lane, struct tide_lane_env *env, const
 	if (c->block >= lane->frames || lane->fate[c->block] != TIDE_FATE_UNREAD)
 		return true;
 	lane->fate[c->block] = TIDE_FATE_READ;
-	uint32_t missing = lane->frame[c->block].head.events - lane->done;
+	const struct tide_frame *head = &lane->frame[c->block].head;
+	uint32_t hidden = lane->from > head->events_before ? (uint32_t)(lane->from - head->events_before) : 0;
+	uint32_t missing = head->events - (lane->done > hidden ? lane->done : hidden);
 	if (missing == 0 && c->load == TIDE_LOAD_OK)
 		return true;
 	return count_bad_frame(lane, env, c->block, missing, c->load == TIDE_LOAD_GONE);
@@ -186,37 +188,46 @@ static uint32_t run_end(const struct tide_chunk *c, uint32_t run)
 	return run + 1 < c->runs ? c->run[run + 1].first : c->ops;
 }
 
-/* 1: the run is there. 0: it is past the limit. */
+/* The values of operations [from, to) of the chunk are behind. */
+static void pass_extras(struct tide_lane *lane, uint32_t from, uint32_t to)
+{
+	const struct tide_chunk *c = lane->chunk;
+	for (uint32_t i = from; i < to && lane->extra < c->extras; i++)
+		lane->extra += (tide_kind_fields(c->op[i].kind) & TIDE_F_VALUE) != 0;
+}
+
+/* 1: the run is there. 0: it is past the limit. -1: all of it comes before the lane's first event to show. */
 static int take_run(struct tide_lane *lane)
 {
 	const struct tide_chunk *c = lane->chunk;
 	const struct tide_run *r = &c->run[lane->run];
 	uint64_t allowed = lane->limit > lane->before ? lane->limit - lane->before : 0;
 	uint32_t end = run_end(c, lane->run);
-	if (r->first >= allowed)
+	uint64_t hidden = lane->from > lane->before ? lane->from - lane->before : 0;
+	if (end <= hidden)
+		return -1;
+	uint32_t first = r->first > hidden ? r->first : (uint32_t)hidden;
+	if (first >= allowed)
 		return 0;
-	lane->op = &c->op[r->first];
-	lane->ops = (end < allowed ? end : (uint32_t)allowed) - r->first;
+	pass_extras(lane, r->first, first);
+	lane->op = &c->op[first];
+	lane->ops = (end < allowed ? end : (uint32_t)allowed) - first;
 	lane->tid = r->tid;
 	lane->run_ticks = r->ticks;
-	lane->seq = r->seq;
+	lane->seq = first == r->first ? r->seq : 0;
 	return 1;
-}
-
-/* The run's values are behind. */
-static void pass_extras(struct tide_lane *lane)
-{
-	const struct tide_chunk *c = lane->chunk;
-	uint32_t end = run_end(c, lane->run);
-	for (uint32_t i = c->run[lane->run].first; i < end && lane->extra < c->extras; i++)
-		lane->extra += (tide_kind_fields(c->op[i].kind) & TIDE_F_VALUE) != 0;
 }
 
 static int find_run(struct tide_lane *lane, struct tide_lane_env *env)
 {
 	for (;;) {
-		if (lane->chunk && lane->run < lane->chunk->runs)
-			return take_run(lane);
+		while (lane->chunk && lane->run < lane->chunk->runs) {
+			int taken = take_run(lane);
+			if (taken >= 0)
+				return taken;
+			pass_extras(lane, lane->chunk->run[lane->run].first, run_end(lane->chunk, lane->run));
+			lane->run++;
+		}
 		if (lane->chunk && !leave_chunk(lane, env))
 			return TIDE_ERR_NOMEM;
 		int got = enter_chunk(lane, env);
@@ -234,7 +245,8 @@ uint64_t tide_lane_begin_ticks(const struct tide_lane *lane)
 
 uint64_t tide_lane_evicted(const struct tide_lane *lane)
 {
-	return lane->frames ? lane->frame[0].head.events_before : lane->staging.head.events_before;
+	uint64_t before = lane->frames ? lane->frame[0].head.events_before : lane->staging.head.events_before;
+	return before > lane->from ? before : lane->from;
 }
 
 int tide_lane_advance(struct tide_lane *lane, struct tide_lane_env *env)
@@ -243,7 +255,8 @@ int tide_lane_advance(struct tide_lane *lane, struct tide_lane_env *env)
 	if (!lane->feed && !(lane->feed = tide_feed_new(&blocks)))
 		return TIDE_ERR_NOMEM;
 	if (lane->chunk && lane->run < lane->chunk->runs) {
-		pass_extras(lane);
+		uint32_t first = (uint32_t)(lane->op - lane->chunk->op); /* extras before it are passed already */
+		pass_extras(lane, first, run_end(lane->chunk, lane->run));
 		lane->run++;
 	}
 	int got = find_run(lane, env);

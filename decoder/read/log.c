@@ -109,6 +109,17 @@ static bool find_running(struct tide_log *log)
 	return true;
 }
 
+static void prepare_env(struct tide_log *log)
+{
+	log->env = (struct tide_lane_env){
+		.feed = {&log->file, log->process.super.file_uid, log->running},
+		.stacks = &log->stacks,
+		.clock = &log->clock,
+		.damages = &log->damages,
+		.gaps = &log->account.gaps,
+	};
+}
+
 /* Order matters while the file is being written: staging blocks before the ring, so that what is sealed meanwhile is found
  * there; definitions last, so that whatever an event refers to has been defined. */
 static bool index_file(struct tide_log *log)
@@ -117,13 +128,15 @@ static bool index_file(struct tide_log *log)
 	uint64_t uid = log->process.super.file_uid;
 	if (!find_running(log))
 		return false;
-	struct tide_account_source source = {&log->file, g, uid, log->running, &log->damages};
+	struct tide_account_source source = {&log->file, g, uid, log->running, &log->damages, &log->carried};
+	prepare_env(log);
 	tide_control_read(&log->file, g, uid, &log->control);
 	check_control(log);
 	return tide_staging_read(&source, &log->lanes) &&
 	       tide_ring_read(&log->file, g, uid, &log->control, &log->damages, &log->ring) &&
+	       tide_carried_read(&log->env, g, &log->ring, &log->carried) &&
 	       tide_account_frames(&source, &log->ring, &log->control, &log->lanes, &log->account) &&
-	       read_definitions(log) && add_anchors(log) &&
+	       read_definitions(log) && add_anchors(log) && tide_carried_finish(&log->carried, &log->defs, &log->env) &&
 	       tide_merge_init(&log->merge, log->lanes.lane, log->lanes.count) && tide_log_index_censuses(log);
 }
 
@@ -154,14 +167,7 @@ enum tide_status tide_log_open(const char *path, struct tide_log **ret, struct t
 		tide_log_free(log);
 		return status;
 	}
-	log->env = (struct tide_lane_env){
-		.feed = {&log->file, log->process.super.file_uid, log->running},
-		.chunk_ops = tide_chunk_ops_for(log->lanes.count),
-		.stacks = &log->stacks,
-		.clock = &log->clock,
-		.damages = &log->damages,
-		.gaps = &log->account.gaps,
-	};
+	log->env.chunk_ops = tide_chunk_ops_for(log->lanes.count);
 	tide_log_rewind(log);
 	*ret = log;
 	return TIDE_OK;
@@ -175,6 +181,7 @@ void tide_log_free(struct tide_log *log)
 	tide_lanes_release(&log->lanes);
 	tide_lane_env_release(&log->env);
 	tide_account_release(&log->account);
+	tide_carried_release(&log->carried);
 	tide_ring_release(&log->ring);
 	tide_defs_release(&log->defs);
 	tide_clock_release(&log->clock);
@@ -242,6 +249,11 @@ enum tide_status tide_log_limit(struct tide_log *log, const uint64_t *events, ui
 	}
 	tide_log_rewind(log);
 	return TIDE_OK;
+}
+
+const struct tide_carried *tide_log_carried(const struct tide_log *log)
+{
+	return &log->carried.told;
 }
 
 const struct tide_process *tide_log_process(const struct tide_log *log)

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "format/carry.h"
 #include "format/items.h"
 #include "format/layout.h"
 #include "format/status.h"
@@ -32,6 +33,7 @@ struct tide_event {
 	uint64_t time_ns;                   /* CLOCK_MONOTONIC, interpolated; not after the event */
 	uint64_t index;                     /* 0, 1, 2 ... in merged order */
 	uint64_t addr, size, value, value2; /* as in struct tide_item */
+	bool unknown;                       /* a free: of a block that was never recorded */
 };
 
 /* The same, many at a time and as they are stored: one event without what is common to its batch. */
@@ -41,7 +43,7 @@ struct tide_op {
 	uint32_t pair; /* of stacks: batch->pair[pair] is its number in the log */
 	uint16_t word; /* tide_word_of(addr); 0 for kinds without an addr field */
 	uint8_t kind;  /* enum tide_kind */
-	uint8_t reserved;
+	bool unknown;  /* a free: of a block that was never recorded */
 };
 _Static_assert(sizeof(struct tide_op) == 24, "what is unpacked is mostly these");
 struct tide_extra {
@@ -148,6 +150,32 @@ struct tide_census_blob {
 uint32_t tide_log_census_count(const struct tide_log *);
 /* Number i in order of time. TIDE_OK, TIDE_ERR_NOMEM, TIDE_ERR_BAD. */
 enum tide_status tide_log_census(struct tide_log *, uint32_t i, struct tide_census_blob *ret);
+
+/* ---- what outlived its events when the ring wrapped. Live, and summed up, at the moment before the first event that is shown;
+ * a block that has died since, but by an event that is shown, is left out already. ---- */
+struct tide_carried_site {
+	uint32_t native, python;      /* nodes, as of events */
+	bool known;                   /* false: its stacks were lost, or there were too many sites; both nodes are 0 */
+	uint64_t allocs, alloc_bytes; /* of overwritten events; exact */
+};
+struct tide_carried_block {
+	uint64_t addr, size;
+	uint64_t time_ns; /* of its allocation */
+	uint32_t site;    /* number in `site` */
+	bool python;      /* inside a pymalloc pool */
+};
+struct tide_carried {
+	uint32_t epoch;  /* all events up to this one were overwritten; 0: none was, or nothing was carried over */
+	uint64_t cut_ns; /* when the next one began; 0 unknown */
+	struct tide_carry_totals totals;
+	const struct tide_carried_block *block; /* by address */
+	size_t blocks;
+	const struct tide_carried_site *site; /* 0: what no site could be told of */
+	uint32_t sites;
+	uint64_t lost_blocks; /* in damaged frames */
+	bool incomplete;      /* blocks, deaths or sums were lost */
+};
+const struct tide_carried *tide_log_carried(const struct tide_log *);
 
 /* ---- what is missing. Complete after tide_log_next returned 0 once; structural part right after open. ---- */
 struct tide_damage { /* one place in the file */

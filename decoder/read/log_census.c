@@ -12,7 +12,7 @@ static bool census_at(const struct tide_ring *ring, size_t first, struct tide_ce
 	const struct tide_frame_at *f = ring->frame;
 	size_t end = first;
 	*ret = (struct tide_census_at){.first = first};
-	while (end < ring->count && f[end].head.block_seq == f[first].head.block_seq)
+	while (end < ring->carry_first && f[end].head.block_seq == f[first].head.block_seq)
 		end++;
 	*ret_next = end;
 	while (first + ret->parts < end && f[first + ret->parts].head.lane == ret->parts && !ret->complete) {
@@ -25,10 +25,10 @@ static bool census_at(const struct tide_ring *ring, size_t first, struct tide_ce
 bool tide_log_index_censuses(struct tide_log *log)
 {
 	const struct tide_ring *ring = &log->ring;
-	log->census = calloc(ring->count - ring->events_count + 1, sizeof *log->census);
+	log->census = calloc(ring->carry_first - ring->events_count + 1, sizeof *log->census);
 	if (!log->census)
 		return false;
-	for (size_t i = ring->events_count; i < ring->count;)
+	for (size_t i = ring->events_count; i < ring->carry_first;)
 		log->censuses += census_at(ring, i, &log->census[log->censuses], &i);
 	return true;
 }

@@ -5,6 +5,7 @@
 #define TIDE_READ_LOG_INTERNAL_H
 
 #include "read/account.h"
+#include "read/carried.h"
 #include "read/clock.h"
 #include "read/defs.h"
 #include "read/file.h"
@@ -33,6 +34,7 @@ struct tide_log {
 	struct tide_damages damages;
 	struct tide_lanes lanes;
 	struct tide_ring ring;
+	struct tide_carry_state carried;
 	struct tide_account account;
 	struct tide_defs defs;
 	struct tide_clock clock;

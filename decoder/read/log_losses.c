@@ -27,6 +27,8 @@ static void find_window(const struct tide_log *log, struct tide_losses *l)
 		l->first_ns = first < l->first_ns ? first : l->first_ns;
 		l->last_ns = last > l->last_ns ? last : l->last_ns;
 	}
+	if (l->first_ns != UINT64_MAX && l->first_ns < log->carried.told.cut_ns)
+		l->first_ns = log->carried.told.cut_ns;
 	if (l->first_ns == UINT64_MAX)
 		l->first_ns = l->last_ns = log->process.start_ns;
 }

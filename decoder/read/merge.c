@@ -394,6 +394,7 @@ static void expand(struct tide_merge *m, const struct tide_stacks *stacks, struc
 		.index = m->batch.index + m->done,
 		.addr = op->addr,
 		.size = op->size,
+		.unknown = op->unknown,
 	};
 	m->done++;
 	if (tide_kind_fields(op->kind) & TIDE_F_VALUE) {

@@ -149,8 +149,7 @@ static int compare_frames(const void *va, const void *vb)
 	const struct tide_frame *a = &((const struct tide_frame_at *)va)->head;
 	const struct tide_frame *b = &((const struct tide_frame_at *)vb)->head;
 	int order = compare_u64(a->kind, b->kind);
-	bool census = a->kind == TIDE_FRAME_CENSUS;
-	if (order == 0 && census)
+	if (order == 0 && a->kind != TIDE_FRAME_EVENTS)
 		order = compare_u64(a->block_seq, b->block_seq);
 	if (order == 0)
 		order = compare_u64(a->lane, b->lane);
@@ -194,7 +193,7 @@ static void sort_frames(struct tide_ring *ring, struct tide_damages *damages)
 		qsort(ring->frame, ring->count, sizeof *ring->frame, compare_frames);
 	for (size_t i = 0; i < ring->count; i++) {
 		const struct tide_frame_at *f = &ring->frame[i], *last = kept ? &ring->frame[kept - 1] : NULL;
-		if (f->head.kind != TIDE_FRAME_EVENTS && f->head.kind != TIDE_FRAME_CENSUS)
+		if (f->head.kind < TIDE_FRAME_EVENTS || f->head.kind > TIDE_FRAME_CARRY)
 			continue;
 		if (last && last->head.kind == f->head.kind && last->head.lane == f->head.lane &&
 		    last->head.block_seq == f->head.block_seq) {
@@ -208,6 +207,9 @@ static void sort_frames(struct tide_ring *ring, struct tide_damages *damages)
 	ring->count = kept;
 	while (ring->events_count < kept && ring->frame[ring->events_count].head.kind == TIDE_FRAME_EVENTS)
 		ring->events_count++;
+	ring->carry_first = ring->events_count;
+	while (ring->carry_first < kept && ring->frame[ring->carry_first].head.kind == TIDE_FRAME_CENSUS)
+		ring->carry_first++;
 }
 
 bool tide_ring_read(const struct tide_file *file, const struct tide_geometry *g, uint64_t file_uid,

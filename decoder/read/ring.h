@@ -15,9 +15,10 @@ struct tide_frame_at {
 };
 
 struct tide_ring {
-	/* EVENTS frames by (lane, block_seq), then CENSUS frames by (number, part); no two alike */
+	/* EVENTS frames by (lane, block_seq), then CENSUS frames by (number, part), then, from carry_first on, CARRY frames by (pass,
+	 * part); no two alike */
 	struct tide_frame_at *frame;
-	size_t count, events_count, cap;
+	size_t count, events_count, carry_first, cap;
 	/* Frame numbers that should be there and are not: between the first that the oldest segment may hold and the
 	 * last one known. Frames that were being written when the process died are among them. */
 	uint64_t missing;

@@ -224,8 +224,10 @@ static bool get_context(struct tide_unpack *u, uint8_t kind)
 	uint64_t value = fields & TIDE_F_VALUE ? get(&u->in) : 0;
 	if (u->in.bad)
 		return false;
-	if (kind == TIDE_KIND_FOUND) /* of the free after it: says nothing that a replay does not know */
+	if (kind == TIDE_KIND_FOUND) {
+		u->unknown = value == 0; /* what the shadow says of a block that was never allocated */
 		return true;
+	}
 	if (kind == TIDE_KIND_SYNC)
 		u->seq = seq;
 	if (kind == TIDE_KIND_THREAD)
@@ -237,7 +239,8 @@ static bool get_context(struct tide_unpack *u, uint8_t kind)
 static bool get_event(struct tide_unpack *u, struct tide_chunk *c, uint8_t tag, struct tide_op *op)
 {
 	unsigned fields = fields_of[tag & (TIDE_KINDS - 1)];
-	*op = (struct tide_op){.kind = tag & (TIDE_KINDS - 1)};
+	*op = (struct tide_op){.kind = tag & (TIDE_KINDS - 1), .unknown = u->unknown};
+	u->unknown = false;
 	if (fields & (TIDE_F_STACK | TIDE_F_PYSTACK) && !get_stacks(u, c, tag, fields & TIDE_F_STACK, &op->pair))
 		return false;
 	if (fields & TIDE_F_ADDR)
@@ -275,7 +278,7 @@ void tide_unpack_begin(struct tide_unpack *u, const void *payload, size_t len, u
 	u->events_left = events;
 	u->native_depth = u->python_depth = 0;
 	u->native[0] = u->python[0] = 0;
-	u->pair_known = u->python_pair_known = false;
+	u->pair_known = u->python_pair_known = u->unknown = false;
 	u->dict_len = 0;
 	forget_numbers(&u->nodes);
 	forget_numbers(&u->pairs);

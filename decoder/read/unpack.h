@@ -63,6 +63,7 @@ struct tide_unpack {
 	uint64_t last_alloc, last_free, last_native, last_python;
 	uint32_t tid, events_left;
 	bool new_run; /* the next event begins one */
+	bool unknown; /* the next event frees what was never recorded */
 	uint32_t native_depth, python_depth;
 	uint32_t pair, python_pair; /* of the current stacks; of none and the current Python stack */
 	bool pair_known, python_pair_known;

@@ -17,7 +17,8 @@ struct tide_block_live {
 	uint32_t flags; /* enum tide_block_flag */
 };
 enum tide_block_flag {
-	TIDE_BLOCK_PYTHON = 1 /* inside a pymalloc pool */
+	TIDE_BLOCK_PYTHON = 1, /* inside a pymalloc pool */
+	TIDE_BLOCK_CARRIED = 2 /* its events were overwritten */
 };
 
 struct tide_blocks {

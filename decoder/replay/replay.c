@@ -105,7 +105,7 @@ static enum tide_status put(struct tide_replay *r, const struct tide_block_live 
 	if (!tide_blocks_put(&r->blocks, b, &old))
 		return TIDE_ERR_NOMEM;
 	if (old.addr) {
-		r->doubled++;
+		r->doubled += !(old.flags & TIDE_BLOCK_CARRIED); /* its free may have been overwritten a moment late */
 		subtract(r, &old);
 	}
 	add(r, b);
@@ -137,11 +137,48 @@ static enum tide_status on_alloc(struct tide_replay *r, const struct tide_event 
 	return status;
 }
 
+enum tide_status tide_replay_carried(struct tide_replay *r, const struct tide_carried *c)
+{
+	enum tide_status status = TIDE_OK;
+	uint32_t *number = calloc((size_t)c->sites + 1, sizeof *number); /* the log's -> ours */
+	if (!number)
+		return TIDE_ERR_NOMEM;
+	for (uint32_t i = 0; i < c->sites && !status; i++) {
+		struct tide_site *s = site_for(r, c->site[i].native, c->site[i].python);
+		if (!s) {
+			status = TIDE_ERR_NOMEM;
+			break;
+		}
+		number[i] = (uint32_t)(s - r->site);
+		s->allocs += c->site[i].allocs;
+		s->alloc_bytes += c->site[i].alloc_bytes;
+	}
+	for (size_t i = 0; i < c->blocks && !status; i++) {
+		const struct tide_carried_block *b = &c->block[i];
+		status = put(r, &(struct tide_block_live){.addr = b->addr,
+							  .size = b->size,
+							  .time_ns = b->time_ns,
+							  .site = number[b->site],
+							  .flags = (b->python ? TIDE_BLOCK_PYTHON : 0) |
+								   TIDE_BLOCK_CARRIED});
+	}
+	free(number);
+	r->allocs += c->totals.allocs;
+	r->frees += c->totals.frees;
+	r->alloc_bytes += c->totals.alloc_bytes;
+	r->peak_bytes = r->live_bytes;
+	r->peak_ns = c->cut_ns;
+	r->carried = c->epoch > 0;
+	if (r->carried)
+		r->peak_index = UINT64_MAX; /* before the first event */
+	return status;
+}
+
 static bool on_free(struct tide_replay *r, const struct tide_event *e, struct tide_block_live *ret)
 {
 	r->frees++;
 	if (!tide_blocks_take(&r->blocks, e->addr, ret)) {
-		r->unmatched_frees++;
+		r->unmatched_frees += !r->carried || e->unknown;
 		return false;
 	}
 	subtract(r, ret);
@@ -225,8 +262,17 @@ enum tide_status tide_replay_event(struct tide_replay *r, const struct tide_even
 	}
 }
 
+/* Blocks that were not carried over, because they had died by then, are dead: what a site allocated and does not live was freed. */
+static void count_frees(struct tide_replay *r)
+{
+	for (uint32_t i = 0; i < r->sites; i++)
+		r->site[i].frees = r->site[i].allocs - r->site[i].live_blocks;
+}
+
 void tide_replay_finish(struct tide_replay *r)
 {
+	if (r->carried)
+		count_frees(r);
 	for (size_t i = 0; i < r->blocks.slots; i++) {
 		const struct tide_block_live *b = &r->blocks.slot[i];
 		if (!b->addr)

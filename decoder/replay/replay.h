@@ -34,10 +34,13 @@ struct tide_replay {
 	uint64_t doubled;             /* allocations at an address that was live: a free was missed */
 	uint64_t in_flight_bytes;     /* of reallocs begun and never completed */
 	uint64_t peak_bytes, peak_ns, peak_index;
+	bool carried; /* events were overwritten: blocks that died since then are freed without having been seen */
 };
 
 /* Zero is the initial state. */
 void tide_replay_release(struct tide_replay *);
+/* What outlived its events, before the first event. TIDE_OK or TIDE_ERR_NOMEM. */
+enum tide_status tide_replay_carried(struct tide_replay *, const struct tide_carried *);
 /* TIDE_OK or TIDE_ERR_NOMEM. */
 enum tide_status tide_replay_event(struct tide_replay *, const struct tide_event *);
 /* Fills first_ns and last_ns of every site from its live blocks, and in_flight_bytes. */

@@ -125,6 +125,7 @@ enum tide_def_kind {
 	TIDE_DEF_CODE = 6,      /* one Python code object */
 	TIDE_DEF_LINEAGE = 7,   /* forked: events of each lane of the parent that came before the fork */
 	TIDE_DEF_END = 8,       /* u32 enum tide_end, u32 status, u64 mono_ns, u64 ticks */
+	TIDE_DEF_SITES = 10,    /* call stacks of events that were overwritten */
 	TIDE_DEF_RESUMED = 9,   /* the END before it did not happen (exec failed) */
 };
 enum tide_end { TIDE_END_NONE = 0, TIDE_END_EXIT = 1, TIDE_END_EXEC = 2 };
@@ -173,7 +174,7 @@ struct tide_segment {
 	uint64_t checksum; /* XXH64, seed = file_uid, of the 56 bytes before it */
 };
 
-enum tide_frame_kind { TIDE_FRAME_EVENTS = 1, TIDE_FRAME_CENSUS = 2 };
+enum tide_frame_kind { TIDE_FRAME_EVENTS = 1, TIDE_FRAME_CENSUS = 2, TIDE_FRAME_CARRY = 3 };
 enum tide_encoding { TIDE_ENCODING_ITEMS = 1 }; /* FORMAT.md 6: items as in a staging block */
 
 /* A frame is valid if and only if: magic and file_uid hold, the header checksum holds, segment and lap are those
@@ -190,7 +191,8 @@ struct tide_frame {
 	uint64_t frame_seq;
 	uint32_t stored_len; /* payload bytes, one zstd frame */
 	uint32_t raw_len;    /* after decompression, <= TIDE_FRAME_RAW_MAX */
-	/* EVENTS: the block it was. CENSUS: lane = part number, block_seq = census number, events = 1 in the last part */
+	/* EVENTS: the block it was. CENSUS: lane = part number, block_seq = census number, events = 1 in the last part.
+	 * CARRY: the same, block_seq = epoch that is overwritten next, events_before = blocks in it */
 	uint32_t lane;
 	uint32_t tid;
 	uint64_t block_seq;

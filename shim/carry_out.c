@@ -1,0 +1,304 @@
+#include <string.h>
+
+#include "fault.h"
+#include "format/carry.h"
+#include "lane.h"
+#include "logfile.h"
+#include "pass.h"
+#include "ring.h"
+#include "sites.h"
+#include "sys.h"
+
+#define CHUNK 1800u /* blocks of one frame: tide_carry_blocks_bound(CHUNK) <= OUT_LEN */
+#define OUT_LEN (TIDE_BLOCK_MAX)
+/* Largest share of the ring, in 16ths, that carried blocks take before only a sample of them is kept. */
+#define SHARE_MAX 9u
+#define SAMPLE_FIRST 64u /* bytes */
+
+struct chunk {
+	struct tide_carry_block *block;
+	uint32_t count;
+	unsigned shift; /* precision of its times */
+};
+
+static struct {
+	struct chunk fresh, old;
+	struct tide_carry_block *spare; /* for sorting */
+	uint8_t *out;
+	uint32_t cap;          /* blocks of a chunk: CHUNK, less where segments are short */
+	uint32_t *bytes;       /* of CARRY frames, by segment */
+	uint32_t *bytes_epoch; /* which they were counted in */
+	uint32_t sampled_at;   /* epoch in which the sample was last made smaller */
+} carry;
+
+bool tide_carry_out_init(void)
+{
+	uint32_t segments = tide_ring_segments();
+	size_t chunk = CHUNK * sizeof(struct tide_carry_block);
+	uint8_t *memory = tide_sys_memory(3 * chunk + OUT_LEN + 2 * segments * sizeof(uint32_t));
+	if (!memory)
+		return false;
+	carry.fresh = (struct chunk){(struct tide_carry_block *)memory, 0, TIDE_CARRY_SHIFT_FRESH};
+	carry.old = (struct chunk){(struct tide_carry_block *)(memory + chunk), 0, TIDE_CARRY_SHIFT_OLD};
+	carry.spare = (struct tide_carry_block *)(memory + 2 * chunk);
+	carry.bytes = (uint32_t *)(memory + 3 * chunk);
+	carry.bytes_epoch = carry.bytes + segments;
+	carry.out = (uint8_t *)(carry.bytes_epoch + segments);
+	uint32_t fits = tide_logfile.geometry.segment_len / 24;
+	carry.cap = fits < CHUNK ? fits : CHUNK;
+	return true;
+}
+
+void tide_carry_out_reset(void)
+{
+	uint32_t segments = tide_ring_segments();
+	carry.fresh.count = carry.old.count = 0;
+	memset(carry.bytes, 0, segments * sizeof *carry.bytes);
+	memset(carry.bytes_epoch, 0, segments * sizeof *carry.bytes_epoch);
+	carry.sampled_at = 0;
+}
+
+uint64_t tide_carry_out_bytes(void)
+{
+	uint64_t sum = 0;
+	for (uint32_t i = 0; i < tide_ring_segments(); i++)
+		if (carry.bytes_epoch[i] > tide_pass.epoch) /* later than the one that goes */
+			sum += carry.bytes[i];
+	return sum;
+}
+
+static void count_bytes(uint32_t epoch, size_t packed)
+{
+	uint32_t i = (epoch - 1) % tide_ring_segments();
+	if (carry.bytes_epoch[i] != epoch)
+		carry.bytes[i] = 0;
+	carry.bytes_epoch[i] = epoch;
+	carry.bytes[i] += (uint32_t)(packed + sizeof(struct tide_frame));
+}
+
+/* By address, stable; merge sort from runs of two, because qsort may allocate. */
+static struct tide_carry_block *sort(struct tide_carry_block *from, struct tide_carry_block *to, uint32_t count)
+{
+	for (uint32_t run = 1; run < count; run *= 2) {
+		for (uint32_t begin = 0; begin < count; begin += 2 * run) {
+			uint32_t middle = begin + run < count ? begin + run : count;
+			uint32_t end = middle + run < count ? middle + run : count;
+			for (uint32_t a = begin, b = middle, at = begin; at < end; at++) {
+				bool first = b >= end || (a < middle && from[a].addr <= from[b].addr);
+				to[at] = from[first ? a++ : b++];
+			}
+		}
+		struct tide_carry_block *other = from;
+		from = to;
+		to = other;
+	}
+	return from;
+}
+
+/* Of several births at one address the last lives. */
+static uint32_t unique(struct tide_carry_block *block, uint32_t count)
+{
+	uint32_t kept = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		if (kept && block[kept - 1].addr == block[i].addr) {
+			if (block[i].ticks >= block[kept - 1].ticks)
+				block[kept - 1] = block[i];
+			continue;
+		}
+		block[kept++] = block[i];
+	}
+	return kept;
+}
+
+/* Gives every block that still lives the tag, and leaves the others out. */
+static uint32_t tag_all(struct tide_carry_block *block, uint32_t count, uint8_t tag)
+{
+	uint32_t kept = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		struct tide_carry_block *b = &block[i];
+		if (b->op != TIDE_CARRY_DIED) {
+			if (b->tag == tag ? tide_shadow_peek((const void *)b->addr) != tag
+					  : !tide_shadow_change(b->addr, b->tag, tag))
+				continue;
+			b->tag = tag;
+		}
+		block[kept++] = *b;
+	}
+	return kept;
+}
+
+static void publish(const uint8_t *end, uint32_t epoch, size_t packed, uint64_t blocks, bool last)
+{
+	struct tide_frame head = {
+		.kind = TIDE_FRAME_CARRY,
+		.encoding = TIDE_ENCODING_ITEMS,
+		.lane = tide_pass.parts++,
+		.block_seq = tide_pass.epoch,
+		.events_before = blocks,
+		.events = last,
+		.mono_ns = tide_clock_ns(CLOCK_MONOTONIC),
+		.ticks = tide_ticks(),
+	};
+	tide_ring_publish(&head, (size_t)(end - carry.out));
+	count_bytes(epoch, packed);
+}
+
+static void no_room(struct tide_carry_block *block, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (block[i].op != TIDE_CARRY_DIED && tide_shadow_change(block[i].addr, block[i].tag, TIDE_TAG_DROPPED))
+			tide_pass.totals.dropped++;
+	tide_pass.full = true;
+}
+
+static void flush(struct chunk *chunk)
+{
+	struct tide_carry_block *block = sort(chunk->block, carry.spare, chunk->count);
+	uint32_t count = unique(block, chunk->count);
+	tide_sites_define();
+	while (count > 0) {
+		uint8_t *end = tide_carry_put_blocks(carry.out, block, count, chunk->shift);
+		size_t packed = tide_ring_pack(carry.out, (size_t)(end - carry.out));
+		uint32_t epoch = packed ? tide_ring_reserve(packed, 1) : 0;
+		if (epoch == 0) {
+			no_room(block, count);
+			break;
+		}
+		/* the tag says where the block is written, so it comes after the place is known; who died meanwhile leaves */
+		uint8_t tag = tide_tag(epoch, TIDE_TAG_CARRIED);
+		tide_pass.carried[tag] = 1;
+		uint32_t still = tag_all(block, count, tag);
+		if (still == count) {
+			TIDE_FAULT("carry-tagged");
+			publish(end, epoch, packed, count, false);
+			TIDE_FAULT("carry-published");
+			break;
+		}
+		count = still;
+	}
+	chunk->count = 0;
+}
+
+void tide_carry_out(const struct tide_carry_block *b, bool old)
+{
+	struct chunk *chunk = old ? &carry.old : &carry.fresh;
+	uint64_t mean = tide_pass.totals.sample_bytes;
+	bool born = b->op != TIDE_CARRY_DIED;
+	if (born && mean && !tide_carry_keeps(b->addr, b->size, mean)) {
+		tide_shadow_change(b->addr, b->tag, TIDE_TAG_DROPPED);
+		return;
+	}
+	chunk->block[chunk->count++] = *b;
+	if (chunk->count == carry.cap)
+		flush(chunk);
+}
+
+void tide_carry_out_flush(void)
+{
+	flush(&carry.old);
+	flush(&carry.fresh);
+}
+
+static bool must_write(const struct tide_site_sum *s)
+{
+	return s->changed || (s->written > 0 && s->written <= tide_pass.epoch);
+}
+
+/* A varint of four bytes whatever the value: for a length that is known after what it counts. */
+static void put_length(uint8_t *at, size_t len)
+{
+	for (unsigned i = 0; i < 4; i++)
+		at[i] = (uint8_t)((len >> 7 * i & 0x7f) | (i < 3 ? 0x80 : 0));
+}
+
+/* Sums of sites from *from on, as many as fit. Returns the end. */
+static uint8_t *put_sums(uint8_t *out, size_t room, struct tide_site_sum *sum, uint32_t count, uint32_t *from)
+{
+	uint8_t *at = out + 5;
+	uint32_t last = 0, i;
+	for (i = *from; i < count && (size_t)(at - out) + 3 * TIDE_VARINT_MAX < room; i++) {
+		if (!must_write(&sum[i]))
+			continue;
+		at = tide_put_varint(at, i - last);
+		at = tide_put_varint(at, sum[i].allocs);
+		at = tide_put_varint(at, sum[i].bytes);
+		last = i;
+	}
+	out[0] = TIDE_CARRY_SUMS;
+	put_length(out + 1, (size_t)(at - out - 5));
+	*from = i;
+	return at;
+}
+
+static bool commit_sums(void)
+{
+	uint32_t count, from = 0;
+	struct tide_site_sum *sum = tide_sites_sums(&count);
+	size_t room = tide_logfile.geometry.segment_len / 2 < OUT_LEN / 2 ? tide_logfile.geometry.segment_len / 2
+									  : OUT_LEN / 2;
+	while (from < count) {
+		uint32_t begin = from;
+		uint8_t *end = put_sums(carry.out, room, sum, count, &from);
+		if (end == carry.out + 5)
+			continue;
+		size_t packed = tide_ring_pack(carry.out, (size_t)(end - carry.out));
+		uint32_t epoch = packed ? tide_ring_reserve(packed, 0) : 0;
+		if (epoch == 0)
+			return false;
+		publish(end, epoch, packed, 0, false);
+		TIDE_FAULT("carry-sums");
+		for (uint32_t i = begin; i < from; i++)
+			if (must_write(&sum[i])) {
+				sum[i].written = epoch;
+				sum[i].changed = false;
+			}
+	}
+	return true;
+}
+
+static uint8_t *put_marks(uint8_t *out, uint32_t lanes)
+{
+	uint8_t *at = out + 5;
+	uint32_t last = 0;
+	for (uint32_t i = 0; i < lanes; i++) {
+		if (tide_pass.mark[i] == 0)
+			continue;
+		at = tide_put_varint(at, i - last);
+		at = tide_put_varint(at, tide_pass.mark[i]);
+		last = i;
+	}
+	out[0] = TIDE_CARRY_MARKS;
+	put_length(out + 1, (size_t)(at - out - 5));
+	return at;
+}
+
+/* Carried blocks take too much of the ring: from now on keep fewer. Once in half a lap, for it takes one to show. */
+static void limit_share(void)
+{
+	uint64_t share = tide_logfile.geometry.ring_len / 16 * SHARE_MAX;
+	uint32_t now = tide_ring_epoch();
+	bool due = carry.sampled_at == 0 || now - carry.sampled_at >= tide_ring_segments() / 2;
+	if ((tide_carry_out_bytes() <= share || !due) && !tide_pass.full)
+		return;
+	uint64_t *mean = &tide_pass.totals.sample_bytes;
+	*mean = *mean ? 2 * *mean : SAMPLE_FIRST;
+	carry.sampled_at = now;
+	tide_pass.full = false;
+}
+
+bool tide_carry_out_commit(uint32_t lanes)
+{
+	tide_carry_out_flush();
+	if (!commit_sums())
+		return false;
+	limit_share();
+	uint8_t *end = tide_carry_put_totals(put_marks(carry.out, lanes), &tide_pass.totals);
+	size_t packed = tide_ring_pack(carry.out, (size_t)(end - carry.out));
+	uint32_t epoch = packed ? tide_ring_reserve(packed, 0) : 0;
+	if (epoch == 0)
+		return false;
+	TIDE_FAULT("carry-commit");
+	publish(end, epoch, packed, 0, true);
+	TIDE_FAULT("carry-committed");
+	return true;
+}

@@ -1,0 +1,65 @@
+/*
+ * pass.h - the state of a pass over the oldest epoch (survive.h), for survive.c, evict.c and carry_out.c only. One at a time, under
+ * the ring's lock; static, for a guest's stack may be small.
+ */
+#ifndef TIDE_PASS_H
+#define TIDE_PASS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format/carry.h"
+#include "format/layout.h"
+#include "shadow.h"
+
+enum tide_pass_phase {
+	TIDE_PASS_NONE,
+	TIDE_PASS_SEGMENT,    /* frames of the segment */
+	TIDE_PASS_STRADDLERS, /* frames of later segments whose block was begun by then */
+	TIDE_PASS_IDLE_LANES, /* staging blocks begun by then, one at a time */
+	TIDE_PASS_LAST        /* what was added to those meanwhile; sums; the frame that makes it count */
+};
+
+struct tide_pass {
+	enum tide_pass_phase phase;
+	uint32_t epoch;       /* the one that is to go; everything before it is gone */
+	uint32_t offset;      /* in its segment: the next frame */
+	uint32_t next;        /* straddler or lane */
+	uint32_t parts;       /* CARRY frames written */
+	uint64_t frames;      /* of the segment, seen */
+	uint64_t *mark;       /* by lane: events that are gone, or about to be */
+	bool full;            /* no room for more blocks */
+	uint8_t carried[256]; /* tags that this pass has given; a block that has one was found alive by it */
+	struct tide_carry_totals totals;
+};
+extern struct tide_pass tide_pass;
+
+/* ---- evict.c: reading ---- */
+bool tide_evict_init(void);
+struct tide_evicted_block { /* of a lane: a frame, or a staging block as far as it was committed */
+	const uint8_t *payload;
+	size_t len;
+	uint32_t lane, epoch;
+	uint64_t events_before, ticks;
+};
+/* Looks at the block's events of epochs up to the pass' that are beyond the lane's mark, and moves that. */
+void tide_evict_block(const struct tide_evicted_block *);
+/* The same for a frame of any kind in the ring; what cannot be read is counted. Bytes looked at. */
+size_t tide_evict_frame(const struct tide_frame *);
+/* True if bytes at `frame` are one of this file's, in the segment of `epoch`. */
+bool tide_evict_is_frame(const struct tide_frame *frame, uint32_t epoch, size_t room);
+
+/* ---- carry_out.c: writing ---- */
+bool tide_carry_out_init(void);
+void tide_carry_out_reset(void);
+/* A block that lives, or one that died and might seem to live. `old`: it was carried before. */
+void tide_carry_out(const struct tide_carry_block *, bool old);
+/* Everything that was handed in is in frames. */
+void tide_carry_out_flush(void);
+/* Sums and marks, and the last frame. False: no room for it, the pass does not count. */
+bool tide_carry_out_commit(uint32_t lanes);
+/* Bytes of CARRY frames in segments that were not overwritten. */
+uint64_t tide_carry_out_bytes(void);
+
+#endif

@@ -1,0 +1,244 @@
+#include "survive.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "fault.h"
+#include "lane.h"
+#include "logfile.h"
+#include "pass.h"
+#include "ring.h"
+#include "sites.h"
+#include "sys.h"
+
+/* Old bytes looked through for each byte written: more than one, because what is carried is written again. */
+#define READ_A_WRITTEN 3u
+#define UNPACKED 3u     /* raw bytes that cost as much to look through as one that is packed */
+#define SITE_SHARE 128u /* one site for so many bytes of the ring, at most */
+
+/* A frame whose block was begun in an earlier epoch than its segment. */
+struct straddler {
+	uint32_t offset; /* in the ring, in units of TIDE_FRAME_ALIGN */
+	uint32_t begun, epoch;
+};
+
+struct tide_pass tide_pass;
+static struct {
+	bool usable;
+	uint32_t done;
+	/* in the order of the ring; a queue, at[first .. first + count) modulo cap */
+	struct straddler *at;
+	uint32_t first, count, cap;
+	uint32_t *cut;   /* by lane: committed bytes of its block that are looked at last */
+	uint64_t frames; /* passed over since the last commit */
+} survive;
+
+bool tide_survive_init(void)
+{
+	const struct tide_geometry *g = &tide_logfile.geometry;
+	uint32_t lanes = g->lanes, cap = lanes * (tide_ring_segments() + 1);
+	uint64_t sites = g->ring_len / SITE_SHARE;
+	uint8_t *memory =
+		tide_sys_memory(lanes * (sizeof *tide_pass.mark + sizeof *survive.cut) + cap * sizeof *survive.at);
+	if (!memory)
+		return false;
+	tide_pass.mark = (uint64_t *)memory;
+	survive.cut = (uint32_t *)(tide_pass.mark + lanes);
+	survive.at = (struct straddler *)(survive.cut + lanes);
+	survive.cap = cap;
+	survive.usable = tide_evict_init() && tide_carry_out_init() &&
+			 tide_sites_init(sites > 1u << 20 ? 1u << 20 : (uint32_t)sites);
+	return survive.usable;
+}
+
+void tide_survive_fork_child(void)
+{
+	memset(tide_pass.mark, 0, tide_logfile.geometry.lanes * sizeof *tide_pass.mark);
+	tide_pass.phase = TIDE_PASS_NONE;
+	tide_pass.full = false;
+	memset(&tide_pass.totals, 0, sizeof tide_pass.totals);
+	survive.done = 0;
+	survive.first = survive.count = 0;
+	tide_carry_out_reset();
+	tide_sites_fork_child();
+}
+
+uint32_t tide_survive_done(void)
+{
+	return survive.done;
+}
+
+void tide_survive_sealed(const struct tide_frame *frame, uint32_t epoch)
+{
+	if (frame->epoch == epoch || survive.count == survive.cap)
+		return; /* there is room: a lane begins its next block in this epoch */
+	uint64_t offset = (uint64_t)((const uint8_t *)frame - tide_logfile.base) - tide_logfile.geometry.ring_off;
+	survive.at[(survive.first + survive.count++) % survive.cap] =
+		(struct straddler){(uint32_t)(offset / TIDE_FRAME_ALIGN), frame->epoch, epoch};
+}
+
+static void begin_pass(void)
+{
+	tide_pass.epoch = survive.done + 1;
+	tide_pass.phase = TIDE_PASS_SEGMENT;
+	tide_pass.offset = sizeof(struct tide_segment);
+	tide_pass.next = tide_pass.parts = 0;
+	memset(tide_pass.carried, 0, sizeof tide_pass.carried);
+}
+
+/* Bytes looked at. */
+static size_t next_frame(void)
+{
+	uint32_t len = tide_logfile.geometry.segment_len;
+	const uint8_t *segment = (const uint8_t *)tide_ring_segment(tide_pass.epoch);
+	const struct tide_frame *f = (const struct tide_frame *)(segment + tide_pass.offset);
+	if (tide_pass.offset >= len || !tide_evict_is_frame(f, tide_pass.epoch, len - tide_pass.offset)) {
+		tide_pass.phase = TIDE_PASS_STRADDLERS;
+		return 0;
+	}
+	size_t size = sizeof *f + f->stored_len;
+	tide_pass.offset += (uint32_t)((size + TIDE_FRAME_ALIGN - 1) / TIDE_FRAME_ALIGN * TIDE_FRAME_ALIGN);
+	survive.frames++;
+	return sizeof *f + tide_evict_frame(f);
+}
+
+static size_t next_straddler(void)
+{
+	while (survive.count && survive.at[survive.first].epoch <= tide_pass.epoch) {
+		survive.first = (survive.first + 1) % survive.cap;
+		survive.count--;
+	}
+	if (tide_pass.next >= survive.count) {
+		tide_pass.phase = TIDE_PASS_IDLE_LANES;
+		tide_pass.next = 0;
+		return 0;
+	}
+	const struct straddler *s = &survive.at[(survive.first + tide_pass.next++) % survive.cap];
+	if (s->begun > tide_pass.epoch)
+		return 0;
+	const uint8_t *ring = tide_logfile_at(tide_logfile.geometry.ring_off);
+	const struct tide_frame *f = (const struct tide_frame *)(ring + (uint64_t)s->offset * TIDE_FRAME_ALIGN);
+	return tide_evict_is_frame(f, s->epoch, tide_logfile.geometry.segment_len) ? tide_evict_frame(f) : 0;
+}
+
+static uint32_t committed(const struct tide_block *b)
+{
+	/* pairs with the release in tide_lane_commit: items and shadow bytes of what is counted are there */
+	return atomic_load_explicit((_Atomic uint32_t *)&b->committed, memory_order_acquire);
+}
+
+/* A staging block with events that are to go. */
+static const struct tide_block *idle_block(uint32_t lane)
+{
+	uint32_t epoch;
+	const struct tide_block *b = tide_lane_block(lane, &epoch);
+	return b && b->epoch <= tide_pass.epoch && b->events_before + b->events > tide_pass.mark[lane] ? b : NULL;
+}
+
+static void evict_staging(const struct tide_block *b, uint32_t len)
+{
+	struct tide_evicted_block block = {(const uint8_t *)(b + 1), len,     b->lane, b->epoch,
+					   b->events_before,         b->ticks};
+	tide_evict_block(&block);
+}
+
+static size_t next_lane(void)
+{
+	const struct tide_block *b = NULL;
+	while (tide_pass.next < tide_lane_count() && !(b = idle_block(tide_pass.next)))
+		tide_pass.next++;
+	if (!b) {
+		tide_pass.phase = TIDE_PASS_LAST;
+		return 0;
+	}
+	uint32_t len = committed(b);
+	evict_staging(b, len);
+	tide_pass.next++;
+	return len / UNPACKED;
+}
+
+/* How far each staging block is looked at: one state that the program was in. Only lanes that are still in an epoch that goes matter;
+ * they are looked at until nothing moved between two looks. */
+static void settle(void)
+{
+	bool moved = true;
+	for (unsigned look = 0; moved && look < 16; look++) {
+		moved = false;
+		for (uint32_t i = 0; i < tide_lane_count(); i++) {
+			uint32_t epoch;
+			const struct tide_block *b = tide_lane_block(i, &epoch);
+			uint32_t now = b ? committed(b) : 0;
+			moved = moved || (now != survive.cut[i] && epoch <= tide_pass.epoch);
+			survive.cut[i] = now;
+		}
+	}
+}
+
+/* False: there is no room, and the pass goes on when there is some. */
+static bool end_pass(void)
+{
+	settle();
+	for (uint32_t i = 0; i < tide_lane_count(); i++) {
+		const struct tide_block *b = idle_block(i);
+		if (b)
+			evict_staging(b, survive.cut[i]);
+	}
+	TIDE_FAULT("pass-read");
+	if (!tide_carry_out_commit(tide_lane_count()))
+		return false;
+	uint64_t evicted = tide_control_get(TIDE_CTL_EVICTED_EVENTS);
+	tide_control_add(TIDE_CTL_EVICTED_EVENTS, tide_pass.totals.events - evicted);
+	tide_control_add(TIDE_CTL_EVICTED_FRAMES, survive.frames);
+	survive.frames = 0;
+	survive.done = tide_pass.epoch;
+	tide_pass.phase = TIDE_PASS_NONE;
+	return true;
+}
+
+/* One piece. *ret_read: old bytes looked at. False: stuck for want of room. */
+static bool piece(size_t *ret_read)
+{
+	*ret_read = 0;
+	switch (tide_pass.phase) {
+	case TIDE_PASS_NONE:
+		begin_pass();
+		return true;
+	case TIDE_PASS_SEGMENT:
+		*ret_read = next_frame();
+		return true;
+	case TIDE_PASS_STRADDLERS:
+		*ret_read = next_straddler();
+		return true;
+	case TIDE_PASS_IDLE_LANES:
+		*ret_read = next_lane();
+		return true;
+	default:
+		return end_pass();
+	}
+}
+
+/* Segments that should be free: what events must leave, and room for what a few passes carry. */
+static uint32_t wanted_free(void)
+{
+	return TIDE_RING_SPARE + 1 + tide_ring_segments() / 12;
+}
+
+void tide_survive_work(size_t written)
+{
+	size_t read = 0, all = 0, most = READ_A_WRITTEN * written;
+	while (all < most && survive.usable) {
+		if (tide_pass.phase == TIDE_PASS_NONE && tide_ring_free() >= wanted_free())
+			return;
+		if (!piece(&read))
+			return;
+		all += read;
+	}
+}
+
+void tide_survive_force(uint32_t wanted)
+{
+	size_t read;
+	uint32_t passes = tide_ring_segments();
+	while (survive.usable && tide_ring_free() < wanted && passes > 0 && piece(&read))
+		passes -= tide_pass.phase == TIDE_PASS_NONE;
+}
