@@ -117,7 +117,11 @@ void tide_census(enum tide_census_reason reason)
 	/* the first one by interval comes an interval after the start, so that short programs pay for the last one only */
 	atomic_compare_exchange_strong_explicit(&census.next_ns, &none, now + tide_config.census_ns,
 						memory_order_relaxed, memory_order_relaxed);
-	if (!always && now < atomic_load_explicit(&census.next_ns, memory_order_relaxed))
+	uint64_t next = atomic_load_explicit(&census.next_ns, memory_order_relaxed);
+	if (!always && now < next)
+		return;
+	/* somebody who sees more may come soon */
+	if (reason == TIDE_CENSUS_INTERVAL && now < next + tide_config.census_ns && tide_python_census_is_poor())
 		return;
 	if (!tide_trylock(&census.lock))
 		return;

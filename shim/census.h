@@ -20,7 +20,9 @@ enum tide_census_record {
 	TIDE_CENSUS_RSS = 1,
 	TIDE_CENSUS_REGION = 2,
 	TIDE_CENSUS_PYARENA = 3,
-	TIDE_CENSUS_MALLINFO = 4
+	TIDE_CENSUS_MALLINFO = 4,
+	TIDE_CENSUS_PYSITES = 16,
+	TIDE_CENSUS_PYTYPE = 17
 };
 
 /* Takes a census now if TIDEMARK_CENSUS allows it (EXIT, FINALIZING and FORK always), nobody else is taking one, and the

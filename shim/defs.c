@@ -6,8 +6,6 @@
 #include "logfile.h"
 #include "record.h"
 
-#define ALIGN 16u
-
 /* Hands out room; the counter moves only when it fits, so that a full region stays exact. */
 static uint8_t *reserve(size_t len)
 {
@@ -30,7 +28,7 @@ bool tide_define(enum tide_def_kind kind, const struct tide_part *parts, unsigne
 	for (unsigned i = 0; i < count; i++)
 		len += parts[i].len;
 	uint8_t *at = tide_logfile.base && len <= tide_logfile.geometry.defs_len
-			      ? reserve((len + ALIGN - 1) / ALIGN * ALIGN)
+			      ? reserve((len + TIDE_DEF_ALIGN - 1) / TIDE_DEF_ALIGN * TIDE_DEF_ALIGN)
 			      : NULL;
 	if (!at) {
 		tide_count_loss(TIDE_LOSS_DEFINITIONS, 1);

@@ -7,6 +7,7 @@
 
 #include "census.h"
 #include "defs.h"
+#include "inherit.h"
 #include "lane.h"
 #include "lock.h"
 #include "logfile.h"
@@ -189,6 +190,7 @@ static bool adopt(void)
 		tide_sys_mmap(events_len + text_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (!scratch)
 		return false;
+	tide_inherit_keep();
 	bool left = tide_logfile_leave_parent(&tide_config);
 	if (left) {
 		own_pid = tide_sys_getpid();
@@ -235,8 +237,10 @@ bool tide_adopt_file(void)
 {
 	if (!tide_logfile.is_private)
 		return true;
-	if (tide_logfile_promote(&tide_config))
+	if (tide_logfile_promote(&tide_config)) {
+		tide_inherit_define();
 		return true;
+	}
 	off();
 	return false;
 }

@@ -14,6 +14,7 @@
 #include "format/encode.h"
 #include "format/layout.h"
 #include "lock.h"
+#include "python/stack.h"
 #include "unwind/unwind.h"
 
 struct tide_lane {
@@ -32,6 +33,7 @@ struct tide_lane {
 	bool nested;                         /* taken by a signal handler that interrupted a recording: never waits */
 	uint64_t native[TIDE_STACK_MAX + 2]; /* scratch of the event in hand: hooks may run on 16 KiB stacks */
 	uint64_t python[TIDE_STACK_MAX + 2];
+	struct tide_py_stack python_stack;
 	struct tide_encoder encoder;
 	struct tide_unwinder unwinder;
 };

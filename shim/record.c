@@ -34,7 +34,8 @@ static bool something_is_due(uint64_t ticks)
 {
 	if (ticks >= atomic_load_explicit(&census_at, memory_order_relaxed))
 		return true;
-	return tide_python_finalizing() && !atomic_load_explicit(&finalizing_seen, memory_order_relaxed);
+	return tide_python_finalizing() && !atomic_load_explicit(&finalizing_seen, memory_order_relaxed) &&
+	       !tide_python_census_is_poor();
 }
 
 /* Outside any recording. */
@@ -47,6 +48,12 @@ static void do_what_is_due(void)
 	} else {
 		tide_census(TIDE_CENSUS_INTERVAL);
 	}
+}
+
+void tide_record_look(void)
+{
+	if (something_is_due(tide_ticks()))
+		do_what_is_due();
 }
 
 static void leave(struct tide_lane *lane)
@@ -141,7 +148,7 @@ static struct stacks capture(struct tide_lane *lane, const struct tide_regs *reg
 			lane->native[i] = words.word[words.depth - 1 - i];
 	}
 	if (limit && tide_config.python != TIDE_PYTHON_OFF)
-		s.python = tide_python_frames(lane->python, limit);
+		s.python = tide_python_frames(&lane->python_stack, lane->python, limit);
 	return s;
 }
 

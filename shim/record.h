@@ -41,6 +41,9 @@ void tide_record_range(enum tide_kind, const struct tide_regs *, const void *add
 /* REALLOC_FAILED PYREALLOC_FAILED PYREALLOC_GONE FORK MARK; and BRK with regs. */
 void tide_record_plain(enum tide_kind, const struct tide_regs *, uint64_t value);
 
+/* For events that are not recorded one by one: is a census due, has the interpreter begun to finalize? Then what is due is done. */
+void tide_record_look(void);
+
 /* A forked child: no word is owned. */
 void tide_record_fork_child(void);
 

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "analyze/census_sites.h"
 #include "analyze/watch.h"
 
 #define SAMPLES 256u
@@ -141,6 +142,7 @@ void tide_analysis_free(struct tide_analysis *a)
 	free(a->set_pin);
 	free(a->moment);
 	free(a->sample);
+	tide_type_counts_release(&a->types);
 	free(a);
 }
 

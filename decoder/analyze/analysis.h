@@ -85,6 +85,18 @@ struct tide_ledger {
 	uint32_t threads;    /* 0 unknown */
 };
 
+/* Objects by type, of sites whose blocks hold nearly empty arenas (`sites` mode). */
+struct tide_type_count {
+	uint32_t site;
+	uint32_t type; /* name[type - 1] */
+	uint64_t blocks;
+};
+struct tide_type_counts {
+	char **name;                   /* hostile */
+	struct tide_type_count *count; /* a pair may occur several times */
+	uint32_t names, counts, cap;
+};
+
 struct tide_sample {
 	uint64_t at_ns, live_bytes;
 };
@@ -119,6 +131,10 @@ struct tide_analysis {
 	uint32_t moments;
 	struct tide_sample *sample;
 	uint32_t samples;
+	struct tide_type_counts types;
+	uint64_t
+		sites_ns; /* `sites` mode: when a census counted Python's blocks, as which they are shown; 0: none did */
+	uint64_t siteless_blocks; /* of these: without a site that the log knows */
 };
 
 /* Reads the whole log, twice. On failure *ret is untouched. */

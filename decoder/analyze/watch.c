@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "analyze/census_sites.h"
 #include "analyze/join.h"
 
 /* Whether the census belongs to the story: whole, and not of a time when the interpreter had shut down. */
@@ -91,23 +92,40 @@ static enum tide_status join_last(struct tide_watch *w, const struct tide_replay
 	return status;
 }
 
-static enum tide_status take_census(struct tide_watch *w, const struct tide_replay *r, uint32_t which)
+/* A census by a thread without the GIL counts no sites: then those of an earlier one are the latest known. */
+static enum tide_status add_sites(struct tide_watch *w, struct tide_replay *r)
+{
+	struct tide_census_blob blob;
+	enum tide_status status = TIDE_OK;
+	bool found = tide_log_process(w->log)->super.python_mode != TIDE_PYTHON_SITES;
+	for (uint32_t i = w->censuses; i-- > 0 && !found && status != TIDE_ERR_NOMEM;) {
+		status = tide_log_census(w->log, w->census[i], &blob);
+		if (!status)
+			status = tide_census_sites(w->a, r, w->log, &blob, &found);
+	}
+	return status == TIDE_ERR_NOMEM ? status : TIDE_OK;
+}
+
+static enum tide_status take_census(struct tide_watch *w, struct tide_replay *r, uint32_t which)
 {
 	struct tide_census_blob blob;
 	struct tide_space space;
-	enum tide_status status = tide_log_census(w->log, w->census[which], &blob);
+	bool last = which + 1 == w->censuses;
+	enum tide_status status = last ? add_sites(w, r) : TIDE_OK;
+	if (!status)
+		status = tide_log_census(w->log, w->census[which], &blob);
 	if (!status)
 		status = tide_space_init(&space, &blob);
 	if (!status) {
 		note_moment(&space, r, &w->a->moment[w->a->moments++]);
 		tide_space_release(&space);
 	}
-	if (!status && which + 1 == w->censuses)
+	if (!status && last)
 		status = join_last(w, r, &blob);
 	return status == TIDE_ERR_BAD ? TIDE_OK : status; /* a damaged census tells nothing, and spoils nothing */
 }
 
-enum tide_status tide_watch_until(struct tide_watch *w, const struct tide_replay *r, uint64_t time_ns)
+enum tide_status tide_watch_until(struct tide_watch *w, struct tide_replay *r, uint64_t time_ns)
 {
 	enum tide_status status = TIDE_OK;
 	while (w->next_ns < time_ns && !status) {

@@ -22,8 +22,9 @@ struct tide_watch {
 /* After the answer moment is known. On failure nothing is held. */
 enum tide_status tide_watch_init(struct tide_watch *, struct tide_analysis *, struct tide_log *);
 void tide_watch_release(struct tide_watch *);
-/* Before each event is replayed, with its time; with UINT64_MAX at the end. */
-enum tide_status tide_watch_until(struct tide_watch *, const struct tide_replay *, uint64_t time_ns);
+/* Before each event is replayed, with its time; with UINT64_MAX at the end. In `sites` mode, Python's blocks are added to the state
+ * at the last census. */
+enum tide_status tide_watch_until(struct tide_watch *, struct tide_replay *, uint64_t time_ns);
 /* After it was replayed. */
 enum tide_status tide_watch_event(struct tide_watch *, const struct tide_replay *, const struct tide_event *);
 

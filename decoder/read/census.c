@@ -92,6 +92,29 @@ static bool get_pyarena(struct tide_in *in, struct tide_census_pyarena *a)
 	return true;
 }
 
+static bool get_pysite(struct tide_in *in, struct tide_census_pysite *ret)
+{
+	uint64_t site = tide_get_varint(in);
+	ret->size_class = tide_get_u8(in);
+	uint64_t type = tide_get_varint(in);
+	ret->blocks = tide_get_varint(in);
+	ret->site = (uint32_t)site;
+	ret->type = (uint32_t)type;
+	return !in->bad && site <= UINT32_MAX && type <= UINT32_MAX && ret->blocks > 0 && ret->blocks <= UINT32_MAX;
+}
+
+static bool get_pysites(struct tide_in *in, struct tide_census_pysites *s)
+{
+	struct tide_census_pysite entry;
+	uint64_t base = tide_get_varint(in);
+	s->base = base * TIDE_PAGE;
+	s->entries = *in;
+	bool ok = !in->bad && base < UINT64_C(1) << 52;
+	while (ok && tide_in_left(in) > 0)
+		ok = get_pysite(in, &entry);
+	return ok;
+}
+
 static bool get_record(struct tide_in *in, uint8_t kind, struct tide_census_item *ret)
 {
 	*ret = (struct tide_census_item){.kind = (enum tide_census_kind)kind};
@@ -114,8 +137,18 @@ static bool get_record(struct tide_in *in, uint8_t kind, struct tide_census_item
 		ret->mallinfo.fordblks = tide_get_varint(in);
 		ret->mallinfo.keepcost = tide_get_varint(in);
 		return !in->bad;
+	case TIDE_RECORD_PYSITES:
+		return get_pysites(in, &ret->pysites);
+	case TIDE_RECORD_PYTYPE:
+		return get_string(in, &ret->pytype.name, &ret->pytype.name_len);
 	}
 	return false;
+}
+
+static bool is_known(uint8_t kind)
+{
+	return (kind >= TIDE_RECORD_RSS && kind <= TIDE_RECORD_MALLINFO) || kind == TIDE_RECORD_PYSITES ||
+	       kind == TIDE_RECORD_PYTYPE;
 }
 
 bool tide_census_init(struct tide_census *c, const void *bytes, uint64_t len)
@@ -138,7 +171,7 @@ int tide_census_next(struct tide_census *c, struct tide_census_item *ret)
 		const uint8_t *bytes = tide_get_bytes(&c->in, len);
 		if (!bytes)
 			return -1;
-		if (kind < TIDE_RECORD_RSS || kind > TIDE_RECORD_MALLINFO)
+		if (!is_known(kind))
 			continue;
 		struct tide_in in = tide_in_of(bytes, (size_t)len);
 		if (get_record(&in, kind, ret))
@@ -159,4 +192,9 @@ bool tide_pyarena_pool(struct tide_census_pyarena *a, struct tide_census_pool *r
 		return false;
 	a->pools--;
 	return true;
+}
+
+bool tide_pysites_next(struct tide_census_pysites *s, struct tide_census_pysite *ret)
+{
+	return tide_in_left(&s->entries) > 0 && get_pysite(&s->entries, ret);
 }

@@ -17,7 +17,9 @@ enum tide_census_kind {
 	TIDE_RECORD_RSS = 1,
 	TIDE_RECORD_REGION = 2,
 	TIDE_RECORD_PYARENA = 3,
-	TIDE_RECORD_MALLINFO = 4
+	TIDE_RECORD_MALLINFO = 4,
+	TIDE_RECORD_PYSITES = 16,
+	TIDE_RECORD_PYTYPE = 17
 };
 enum tide_census_why {
 	TIDE_WHY_INTERVAL = 1,
@@ -76,6 +78,23 @@ struct tide_census_mallinfo { /* mallinfo2(3), bytes */
 	uint64_t arena, hblkhd, uordblks, fordblks, keepcost;
 };
 
+/* Which sites' blocks live in an arena; an arena may have several such records, which add up. */
+struct tide_census_pysites {
+	uint64_t base; /* of the arena */
+	struct tide_in entries;
+};
+struct tide_census_pysite {
+	uint32_t site;      /* tide_log_site; 0 unknown, 65535 one too many for the writer */
+	uint8_t size_class; /* blocks of (size_class + 1) * 16 bytes */
+	uint32_t type;      /* number of a PYTYPE record of this census, from 1; 0: not told */
+	uint64_t blocks;    /* at least 1 */
+};
+/* The name of a type. They are numbered 1, 2, ... in order, and stand before the records that use them. */
+struct tide_census_pytype {
+	const char *name; /* name_len bytes, not terminated, hostile; never NULL */
+	uint32_t name_len;
+};
+
 struct tide_census_item {
 	enum tide_census_kind kind;
 	union {
@@ -83,6 +102,8 @@ struct tide_census_item {
 		struct tide_census_region region;
 		struct tide_census_pyarena pyarena;
 		struct tide_census_mallinfo mallinfo;
+		struct tide_census_pysites pysites;
+		struct tide_census_pytype pytype;
 	};
 };
 
@@ -102,5 +123,7 @@ int tide_census_next(struct tide_census *, struct tide_census_item *ret);
 bool tide_region_run(struct tide_census_region *, uint64_t *ret_pages, enum tide_page_state *ret_state);
 /* The arena's pools, in address order. False: the end. */
 bool tide_pyarena_pool(struct tide_census_pyarena *, struct tide_census_pool *ret);
+/* The record's entries. False: the end. */
+bool tide_pysites_next(struct tide_census_pysites *, struct tide_census_pysite *ret);
 
 #endif

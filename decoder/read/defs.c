@@ -164,6 +164,17 @@ static int parse_sites(struct tide_defs *d, const uint8_t *payload, size_t len)
 	return 1;
 }
 
+static int parse_pystacks(struct tide_defs *d, const uint8_t *payload, size_t len)
+{
+	uint8_t *copy = tide_text_room(&d->text, len + 1);
+	if (!copy || !room_for_one((void **)&d->pystack_record, d->pystack_records, &d->pystack_records_cap,
+				   sizeof *d->pystack_record))
+		return TIDE_ERR_NOMEM;
+	memcpy(copy, payload, len);
+	d->pystack_record[d->pystack_records++] = (struct tide_def_bytes){copy, len};
+	return 1;
+}
+
 static int parse_lineage(struct tide_defs *d, struct tide_in *in)
 {
 	uint64_t lanes = tide_get_varint(in);
@@ -213,6 +224,8 @@ int tide_defs_parse(struct tide_defs *d, unsigned kind, const uint8_t *payload, 
 		return parse_python(d, &in);
 	case TIDE_DEF_CODE:
 		return parse_code(d, &in);
+	case TIDE_DEF_PYSTACKS:
+		return parse_pystacks(d, payload, len);
 	case TIDE_DEF_LINEAGE:
 		return parse_lineage(d, &in);
 	case TIDE_DEF_END:
@@ -238,6 +251,7 @@ void tide_defs_release(struct tide_defs *d)
 	free(d->module);
 	free(d->code);
 	free(d->site_record);
+	free(d->pystack_record);
 	free(d->lineage);
 	tide_text_free(d->text);
 	*d = (struct tide_defs){0};

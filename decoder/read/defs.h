@@ -14,6 +14,11 @@
 
 struct tide_text_block; /* strings and tables live in a chain of these */
 
+struct tide_def_bytes {
+	const uint8_t *bytes;
+	size_t len;
+};
+
 struct tide_defs {
 	/* PROCESS, ALLOCATOR, PYTHON: never NULL but python */
 	const char *exe, *comm, *kernel, *build_id, *allocator, *allocator_path, *python;
@@ -28,6 +33,8 @@ struct tide_defs {
 		size_t len;
 	} * site_record;
 	uint32_t site_records, site_records_cap;
+	struct tide_def_bytes *pystack_record; /* payloads of PYSTACKS, in order; pystacks.h reads them */
+	uint32_t pystack_records, pystack_records_cap;
 	uint64_t *lineage; /* NULL: none */
 	uint32_t lineage_lanes;
 	uint32_t end; /* enum tide_end; TIDE_END_NONE: did not, or it was taken back */

@@ -93,6 +93,20 @@ static bool read_definitions(struct tide_log *log)
 	return tide_defs_read(&source, &log->damages, &log->defs);
 }
 
+static bool read_pystacks(struct tide_log *log)
+{
+	for (uint32_t i = 0; i < log->defs.pystack_records; i++) {
+		const struct tide_def_bytes *d = &log->defs.pystack_record[i];
+		int got = tide_pystacks_parse(&log->pystacks, &log->stacks, d->bytes, d->len);
+		if (got < 0)
+			return false;
+		if (got == 0)
+			tide_damage_add(&log->damages, log->process.geometry.defs_off, 0,
+					"Python stacks, definition %u", i);
+	}
+	return true;
+}
+
 /* Is the writer alive? An END says no without asking; asking costs a look at /proc. */
 static bool find_running(struct tide_log *log)
 {
@@ -136,7 +150,8 @@ static bool index_file(struct tide_log *log)
 	       tide_ring_read(&log->file, g, uid, &log->control, &log->damages, &log->ring) &&
 	       tide_carried_read(&log->env, g, &log->ring, &log->carried) &&
 	       tide_account_frames(&source, &log->ring, &log->control, &log->lanes, &log->account) &&
-	       read_definitions(log) && add_anchors(log) && tide_carried_finish(&log->carried, &log->defs, &log->env) &&
+	       read_definitions(log) && read_pystacks(log) && add_anchors(log) &&
+	       tide_carried_finish(&log->carried, &log->defs, &log->env) &&
 	       tide_merge_init(&log->merge, log->lanes.lane, log->lanes.count) && tide_log_index_censuses(log);
 }
 
@@ -186,6 +201,7 @@ void tide_log_free(struct tide_log *log)
 	tide_defs_release(&log->defs);
 	tide_clock_release(&log->clock);
 	tide_stacks_release(&log->stacks);
+	tide_pystacks_release(&log->pystacks);
 	tide_file_release(&log->file);
 	free(log->census);
 	free(log->census_bytes);
@@ -265,6 +281,15 @@ uint32_t tide_log_modules(const struct tide_log *log, const struct tide_module *
 {
 	*ret = log->defs.module;
 	return log->defs.modules;
+}
+
+bool tide_log_pystack(const struct tide_log *log, uint32_t site, uint32_t *ret_node)
+{
+	const uint32_t *nodes = log->pystacks.node_plus_one;
+	if (!nodes || site >= TIDE_PYSTACK_NUMBERS || !nodes[site])
+		return false;
+	*ret_node = nodes[site] - 1;
+	return true;
 }
 
 const struct tide_code *tide_log_code(const struct tide_log *log, uint32_t id)

@@ -122,6 +122,9 @@ enum tide_line_table { TIDE_LINES_NONE = 0, TIDE_LINES_LNOTAB = 1, TIDE_LINES_PE
 /* NULL: not defined (lost, or id 0). */
 const struct tide_code *tide_log_code(const struct tide_log *, uint32_t id);
 
+/* The Python stack of a site that censuses name. False: not defined. */
+bool tide_log_pystack(const struct tide_log *, uint32_t site, uint32_t *ret_node);
+
 /* Forked child: events of each lane of the parent that belong to what was inherited. lanes 0: not a forked child. */
 struct tide_lineage {
 	uint64_t parent_uid;

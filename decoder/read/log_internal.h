@@ -12,6 +12,7 @@
 #include "read/lane.h"
 #include "read/log.h"
 #include "read/merge.h"
+#include "read/pystacks.h"
 #include "read/ring.h"
 #include "read/stacks.h"
 #include "read/super.h"
@@ -39,6 +40,7 @@ struct tide_log {
 	struct tide_defs defs;
 	struct tide_clock clock;
 	struct tide_stacks stacks;
+	struct tide_pystacks pystacks;
 	struct tide_lane_env env;
 	struct tide_merge merge;
 	struct tide_losses losses; /* made up when asked for */

@@ -7,6 +7,7 @@ const char *tide_loss_name(unsigned reason)
 		[TIDE_LOSS_NO_SPACE] = "no_space",   [TIDE_LOSS_DEFINITIONS] = "definitions",
 		[TIDE_LOSS_SEAL] = "seal",           [TIDE_LOSS_TRUNCATED] = "truncated_stacks",
 		[TIDE_LOSS_CENSUS] = "census",       [TIDE_LOSS_FORK] = "fork",
+		[TIDE_LOSS_SITES] = "sites",
 	};
 	return reason < TIDE_LOSS_REASONS ? name[reason] : NULL;
 }

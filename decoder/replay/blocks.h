@@ -17,8 +17,9 @@ struct tide_block_live {
 	uint32_t flags; /* enum tide_block_flag */
 };
 enum tide_block_flag {
-	TIDE_BLOCK_PYTHON = 1, /* inside a pymalloc pool */
-	TIDE_BLOCK_CARRIED = 2 /* its events were overwritten */
+	TIDE_BLOCK_PYTHON = 1,  /* inside a pymalloc pool */
+	TIDE_BLOCK_CARRIED = 2, /* its events were overwritten */
+	TIDE_BLOCK_COUNTED = 4  /* from a census: it lives, but its address, though in the right arena, is made up */
 };
 
 struct tide_blocks {

@@ -112,6 +112,17 @@ static enum tide_status put(struct tide_replay *r, const struct tide_block_live 
 	return TIDE_OK;
 }
 
+uint32_t tide_replay_site(struct tide_replay *r, uint32_t native, uint32_t python)
+{
+	struct tide_site *s = site_for(r, native, python);
+	return s ? (uint32_t)(s - r->site) : UINT32_MAX;
+}
+
+enum tide_status tide_replay_add(struct tide_replay *r, const struct tide_block_live *b)
+{
+	return put(r, b);
+}
+
 static enum tide_status on_alloc(struct tide_replay *r, const struct tide_event *e, bool python)
 {
 	struct tide_site *s = site_for(r, e->native, e->python);

@@ -43,6 +43,10 @@ void tide_replay_release(struct tide_replay *);
 enum tide_status tide_replay_carried(struct tide_replay *, const struct tide_carried *);
 /* TIDE_OK or TIDE_ERR_NOMEM. */
 enum tide_status tide_replay_event(struct tide_replay *, const struct tide_event *);
+/* Number of the site of two stacks, made if need be; UINT32_MAX: no memory. */
+uint32_t tide_replay_site(struct tide_replay *, uint32_t native, uint32_t python);
+/* A block of a known site that lives although no event told of it. TIDE_OK or TIDE_ERR_NOMEM. */
+enum tide_status tide_replay_add(struct tide_replay *, const struct tide_block_live *);
 /* Fills first_ns and last_ns of every site from its live blocks, and in_flight_bytes. */
 void tide_replay_finish(struct tide_replay *);
 

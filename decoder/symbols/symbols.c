@@ -91,8 +91,8 @@ static bool python_frame(struct tide_symbols *s, uint64_t word, tide_symbol_fn *
 		symbol.cut = true;
 		return each(arg, &symbol);
 	}
-	uint32_t id = (uint32_t)((word & ~TIDE_WORD_PYTHON) >> 24), offset = (uint32_t)(word & TIDE_WORD_PYTHON_OFFSET);
-	const struct tide_code *code = tide_log_code(s->log, id);
+	uint32_t offset = (uint32_t)(word & TIDE_WORD_PYTHON_OFFSET);
+	const struct tide_code *code = tide_log_code(s->log, tide_word_code(word));
 	symbol.offset = (uint64_t)offset * 2;
 	if (code) {
 		symbol.function = code->function;

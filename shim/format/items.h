@@ -81,10 +81,16 @@ enum tide_mark {
 };
 
 /* One frame of a stack is a word. Native: the return address. Python: TIDE_WORD_PYTHON | code id << 24 | offset,
- * offset in instruction units (2 bytes), code id as defined by TIDE_DEF_CODE (0: not known).
+ * offset in instruction units (2 bytes), code id as defined by TIDE_DEF_CODE (0: not known), and TIDE_WORD_PYTHON_ENTERED if a
+ * call of the evaluation loop began with this frame: one native frame of that function stands for it and those inside of it.
  * Two native words are no addresses and stand outermost. */
 #define TIDE_WORD_PYTHON (UINT64_C(1) << 63)
+#define TIDE_WORD_PYTHON_ENTERED (UINT64_C(1) << 62)
 #define TIDE_WORD_PYTHON_OFFSET 0xffffffu
+static inline uint32_t tide_word_code(uint64_t word)
+{
+	return (uint32_t)((word & ~(TIDE_WORD_PYTHON | TIDE_WORD_PYTHON_ENTERED)) >> 24);
+}
 #define TIDE_WORD_CUT_LIMIT UINT64_C(1)   /* more frames than TIDEMARK_STACK */
 #define TIDE_WORD_CUT_UNKNOWN UINT64_C(2) /* no unwind rule, or outside the stack */
 

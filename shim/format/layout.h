@@ -98,7 +98,8 @@ enum tide_loss {
 	TIDE_LOSS_TRUNCATED,     /* stacks cut short (counted, not lost events) */
 	TIDE_LOSS_CENSUS,        /* censuses begun and given up */
 	TIDE_LOSS_FORK,          /* events of a child whose own log could not be created */
-	TIDE_LOSS_REASONS        /* how many reasons; at most 16 */
+	TIDE_LOSS_SITES, /* allocations without a site, since more sites were met than there are numbers (not lost events) */
+	TIDE_LOSS_REASONS /* how many reasons; at most 16 */
 };
 enum tide_control_word {
 	TIDE_CTL_LOSS = 0, /* .. 15: by enum tide_loss */
@@ -127,8 +128,10 @@ enum tide_def_kind {
 	TIDE_DEF_END = 8,       /* u32 enum tide_end, u32 status, u64 mono_ns, u64 ticks */
 	TIDE_DEF_SITES = 10,    /* call stacks of events that were overwritten */
 	TIDE_DEF_RESUMED = 9,   /* the END before it did not happen (exec failed) */
+	TIDE_DEF_PYSTACKS = 16, /* Python stacks by number, for the censuses of `sites` mode */
 };
 enum tide_end { TIDE_END_NONE = 0, TIDE_END_EXIT = 1, TIDE_END_EXEC = 2 };
+#define TIDE_DEF_ALIGN 16u
 /* A definition is valid if and only if magic, file_uid32 and checksum hold and 24 <= len <= what is left. */
 struct tide_def {
 	uint32_t magic;

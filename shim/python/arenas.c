@@ -1,6 +1,5 @@
 /*
- * pymalloc's arenas: our place in front of its arena allocator, a registry of what it handed out, and the census of
- * the pools in them (layout: Objects/obmalloc.c, struct pool_header, the same from 3.8 to 3.13).
+ * pymalloc's arenas: our place in front of its arena allocator, and a registry of what it handed out.
  */
 #include <stdatomic.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "defs.h"
 #include "lock.h"
 #include "python/interp.h"
+#include "python/marks.h"
 #include "record.h"
 #include "sys.h"
 
@@ -16,15 +16,9 @@
 #define SLOTS (4 * ARENAS_MOST) /* open addressing by address, so that neighbours share cache lines and pages */
 #define UNIT_SHIFT 18
 
-struct arena {
-	_Atomic uintptr_t base; /* 0: free; 1: was used, may be used again */
-	uint32_t bytes;
-	bool inherited;
-};
-
 static struct tide_py_arena_allocator next;
-static struct arena *arena; /* SLOTS entries, touched as used */
-static uint32_t *used_slot; /* the slots ever used, so that a walk touches no others */
+static struct tide_py_arena *arena; /* SLOTS entries, touched as used */
+static uint32_t *used_slot;         /* the slots ever used, so that a walk touches no others */
 static atomic_uint used_slots;
 static struct tide_lock lock; /* writers and the census: a census must not read an arena that goes away */
 static bool objects_hooked;
@@ -34,7 +28,7 @@ static uint32_t home(uintptr_t address)
 	return (uint32_t)(address >> UNIT_SHIFT) & (SLOTS - 1);
 }
 
-static struct arena *find(uintptr_t base)
+static struct tide_py_arena *find(uintptr_t base)
 {
 	for (uint32_t i = home(base), n = 0; n < SLOTS; i = (i + 1) & (SLOTS - 1), n++) {
 		uintptr_t there = atomic_load_explicit(&arena[i].base, memory_order_acquire);
@@ -92,7 +86,7 @@ static void add(uintptr_t base, size_t bytes)
 static void take(uintptr_t base)
 {
 	bool locked = arena && tide_lock_within(&lock);
-	struct arena *a = arena ? find(base) : NULL;
+	struct tide_py_arena *a = arena ? find(base) : NULL;
 	if (a)
 		atomic_store_explicit(&a->base, 1, memory_order_release);
 	if (locked)
@@ -111,6 +105,8 @@ __attribute__((noinline)) static void *on_alloc(void *ctx, size_t size)
 	if (!base || !is_arena(size))
 		return base;
 	add((uintptr_t)base, size);
+	if (tide_py.mode == TIDE_PYTHON_SITES)
+		tide_py_marks_add((uintptr_t)base, size);
 	if (!objects_hooked && tide_py.mode >= TIDE_PYTHON_SITES) {
 		objects_hooked = true;
 		tide_py_hook_objects();
@@ -124,20 +120,25 @@ __attribute__((noinline)) static void *on_alloc(void *ctx, size_t size)
 
 static void on_free(void *ctx, void *base, size_t size)
 {
-	if (is_arena(size)) {
-		if (tide_on()) {
+	bool known = is_arena(size);
+	if (known) {
+		if (tide_on())
 			tide_record_range(TIDE_KIND_PYARENA_FREE, NULL, base, size, 0, 0);
-			tide_census(TIDE_CENSUS_ARENA);
-		}
 		take((uintptr_t)base);
 	}
 	next.free(ctx, base, size);
+	if (known && tide_on()) {
+		tide_py_marks_drop((uintptr_t)base, size);
+		tide_census(TIDE_CENSUS_ARENA);
+	}
 }
 
 void tide_py_hook_arenas(void)
 {
 	used_slot = tide_sys_memory(ARENAS_MOST * sizeof *used_slot);
 	arena = used_slot ? tide_sys_memory(SLOTS * sizeof *arena) : NULL;
+	if (tide_py.mode == TIDE_PYTHON_SITES && !tide_py_marks_init())
+		tide_py.mode = TIDE_PYTHON_ARENAS;
 	tide_py.get_arenas(&next);
 	struct tide_py_arena_allocator ours = {next.ctx, on_alloc, on_free};
 	tide_py.set_arenas(&ours);
@@ -150,58 +151,20 @@ void tide_py_arenas_fork_child(void)
 		arena[used_slot[i]].inherited = true;
 }
 
-/* ---- the census of pools ---- */
-
-struct pool {           /* obmalloc.c, struct pool_header, 48 bytes; the first block follows */
-	uint32_t count; /* blocks in use */
-	uint32_t reserved;
-	void *free_block, *next, *previous;
-	uint32_t arena_index, size_class, next_offset, max_next_offset;
-};
-_Static_assert(sizeof(struct pool) == 48, "pool header");
-
-#define POOLS_MOST 64u
-#define CLASSES 32u
-
-static void put_pool(struct tide_out *out, const struct pool *p, uint32_t pool_bytes)
+bool tide_py_each_arena(bool (*each)(void *arg, const struct tide_py_arena *), void *arg)
 {
-	bool used = p->next_offset > 0 && p->size_class < CLASSES && p->count <= pool_bytes / 16;
-	if (!used) {
-		*out->at++ = 0;
-	} else if (p->count == 0) {
-		*out->at++ = 255;
-	} else {
-		*out->at++ = (uint8_t)(p->size_class + 1);
-		tide_out_varint(out, p->count);
-	}
-}
-
-static bool put_arena(struct tide_census_writer *w, const struct arena *a)
-{
-	uint8_t buf[64 + POOLS_MOST * 4];
-	uint32_t pool_bytes = tide_py.version->pool;
-	uintptr_t base = atomic_load_explicit(&a->base, memory_order_relaxed);
-	uintptr_t first = (base + pool_bytes - 1) / pool_bytes * pool_bytes;
-	uint64_t pools = (base + a->bytes - first) / pool_bytes;
-	struct tide_out out = tide_out_of(buf, sizeof buf);
-	tide_out_varint(&out, base / 4096);
-	tide_out_varint(&out, a->bytes);
-	*out.at++ = a->inherited;
-	tide_out_varint(&out, pool_bytes);
-	tide_out_varint(&out, pools);
-	for (uint64_t i = 0; i < pools; i++)
-		put_pool(&out, (const struct pool *)(first + i * pool_bytes), pool_bytes);
-	return tide_census_put(w, TIDE_CENSUS_PYARENA, buf, tide_out_len(&out));
-}
-
-void tide_python_census(struct tide_census_writer *w)
-{
-	bool ok = true;
-	if (!tide_py.version || !arena || !tide_trylock(&lock))
-		return;
 	uint32_t used = atomic_load_explicit(&used_slots, memory_order_acquire);
-	for (uint32_t i = 0; i < used && ok; i++)
-		if (atomic_load_explicit(&arena[used_slot[i]].base, memory_order_acquire) > 1)
-			ok = put_arena(w, &arena[used_slot[i]]);
-	tide_unlock(&lock);
+	bool ok = true;
+	for (uint32_t i = 0; i < used && ok; i++) {
+		struct tide_py_arena *a = &arena[used_slot[i]];
+		if (atomic_load_explicit(&a->base, memory_order_relaxed) <= 1)
+			continue;
+		ok = tide_trylock(&lock);
+		if (!ok)
+			break;
+		if (atomic_load_explicit(&a->base, memory_order_relaxed) > 1)
+			ok = each(arg, a);
+		tide_unlock(&lock);
+	}
+	return ok;
 }

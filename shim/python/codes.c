@@ -1,6 +1,7 @@
 /*
- * Code objects: address and fingerprint -> id. Addresses are used again for other code, so the fingerprint (file, name and line
- * table pointers, first line) is compared at each look-up; names and the line table are copied into the log at first sight.
+ * Code objects: address -> id. Addresses are used again for other code, as soon as the next function is compiled, and nothing in
+ * a code object tells it from one that was there before. So the destructor of their type is stood in front of: an address
+ * is known from the object's first sight to its death. Names and the line table are copied into the log at first sight.
  */
 #include <stdatomic.h>
 #include <string.h>
@@ -10,20 +11,38 @@
 #include "python/interp.h"
 #include "sys.h"
 
-#define SLOTS 65536u /* direct-mapped by hash: a collision only defines a code object again, under a new id */
+#define FIRST_SLOTS 1024u
+#define SLOTS_MOST (1u << 21)
 #define IDS_MOST (1u << 24)
 #define TEXT_MOST 4096u
 
 struct known {
-	_Atomic uint32_t version; /* odd: being written */
-	uint32_t id;
-	uint64_t fingerprint;
-	const uint8_t *code;
+	_Atomic uintptr_t code; /* stored last; 0: free. An address stays: it will be used for code again */
+	_Atomic uint32_t id;    /* 0: the code object died */
 };
 
-static struct known *_Atomic table;
+/* By address, open addressing. Grown under the lock into new memory; the old stays, as somebody may be reading it. */
+struct table {
+	uint32_t mask, used;
+	struct known slot[];
+};
+
+/* By content, under the lock: what is compiled again and again is one code object to a reader, and is defined once. */
+struct content {
+	uint64_t hash;
+	uint32_t id; /* 0: free */
+};
+
+static struct table *_Atomic table;
+static struct {
+	struct content *slot;
+	uint32_t mask, used;
+} contents;
 static struct tide_lock lock;
 static uint32_t last_id;
+static atomic_bool stale; /* a death could not be noted: nothing that is known can be believed */
+static void (*real_dealloc)(void *code);
+static const uint8_t *_Atomic hooked_type;
 
 static const uint8_t *pointer_at(const uint8_t *object, size_t offset)
 {
@@ -37,15 +56,6 @@ static uint32_t number_at(const uint8_t *object, size_t offset)
 	uint32_t value;
 	memcpy(&value, object + offset, sizeof value);
 	return value;
-}
-
-static uint64_t fingerprint_of(const uint8_t *code)
-{
-	const struct tide_py_version *v = tide_py.version;
-	uint64_t mix = (uintptr_t)pointer_at(code, v->file);
-	mix = mix * UINT64_C(0x9e3779b97f4a7c15) ^ (uintptr_t)pointer_at(code, v->name);
-	mix = mix * UINT64_C(0x9e3779b97f4a7c15) ^ (uintptr_t)pointer_at(code, v->line_table);
-	return mix * UINT64_C(0x9e3779b97f4a7c15) ^ number_at(code, v->first_line);
 }
 
 /* A PyUnicode: kind (FORMAT.md 4) and its bytes as stored. */
@@ -76,78 +86,210 @@ static struct tide_part table_of(const uint8_t *code)
 	return (struct tide_part){bytes ? bytes + TIDE_PY_BYTES : NULL, length < (1u << 20) ? length : 0};
 }
 
-static bool define(uint32_t id, const uint8_t *code)
+/* What a definition says, but for the id. */
+struct described {
+	uint32_t first_line;
+	struct tide_part lines, file, name;
+	uint64_t file_kind, name_kind;
+};
+
+static struct described describe(const uint8_t *code)
+{
+	struct described d = {.first_line = number_at(code, tide_py.version->first_line), .lines = table_of(code)};
+	d.file_kind = text_of(pointer_at(code, tide_py.version->file), &d.file);
+	d.name_kind = text_of(pointer_at(code, tide_py.version->name), &d.name);
+	return d;
+}
+
+static uint64_t hash_of(const struct described *d)
+{
+	uint64_t hash = tide_checksum(d->lines.bytes, d->lines.len, d->first_line + 1);
+	hash = tide_checksum(d->file.bytes, d->file.len, hash + d->file_kind);
+	return tide_checksum(d->name.bytes, d->name.len, hash + d->name_kind);
+}
+
+static bool define(uint32_t id, const struct described *d)
 {
 	uint8_t head[64], file_head[24], name_head[24];
-	struct tide_part file, name, lines = table_of(code);
 	struct tide_out a = tide_out_of(head, sizeof head), b = tide_out_of(file_head, sizeof file_head),
 			c = tide_out_of(name_head, sizeof name_head);
 	tide_out_varint(&a, id);
-	tide_out_varint(&a, number_at(code, tide_py.version->first_line));
+	tide_out_varint(&a, d->first_line);
 	tide_out_varint(&a, tide_py.version->table_kind);
-	tide_out_varint(&a, lines.len);
-	tide_out_varint(&b, text_of(pointer_at(code, tide_py.version->file), &file));
-	tide_out_varint(&b, file.len);
-	tide_out_varint(&c, text_of(pointer_at(code, tide_py.version->name), &name));
-	tide_out_varint(&c, name.len);
-	struct tide_part parts[] = {{head, tide_out_len(&a)},      lines, {file_head, tide_out_len(&b)}, file,
-				    {name_head, tide_out_len(&c)}, name};
+	tide_out_varint(&a, d->lines.len);
+	tide_out_varint(&b, d->file_kind);
+	tide_out_varint(&b, d->file.len);
+	tide_out_varint(&c, d->name_kind);
+	tide_out_varint(&c, d->name.len);
+	struct tide_part parts[] = {{head, tide_out_len(&a)},      d->lines, {file_head, tide_out_len(&b)}, d->file,
+				    {name_head, tide_out_len(&c)}, d->name};
 	return tide_define(TIDE_DEF_CODE, parts, sizeof parts / sizeof *parts);
 }
 
-static uint32_t learn(struct known *k, const uint8_t *code, uint64_t fingerprint)
+static struct content *content_slot(uint64_t hash)
+{
+	uint32_t i = (uint32_t)hash;
+	while (contents.slot[i & contents.mask].id && contents.slot[i & contents.mask].hash != hash)
+		i++;
+	return &contents.slot[i & contents.mask];
+}
+
+static bool content_room(void)
+{
+	struct content *old = contents.slot;
+	uint32_t slots = old ? contents.mask + 1 : 0, more = old ? 2 * slots : FIRST_SLOTS;
+	if (contents.used < slots / 4 * 3)
+		return true;
+	struct content *bigger = more <= SLOTS_MOST ? tide_sys_memory(more * sizeof *bigger) : NULL;
+	if (!bigger)
+		return false;
+	contents.slot = bigger;
+	contents.mask = more - 1;
+	for (uint32_t i = 0; i < slots; i++)
+		if (old[i].id)
+			*content_slot(old[i].hash) = old[i];
+	return true;
+}
+
+/* Lock held. The id of what the code object says, defined if it never was; 0: no memory, or no room in the log. */
+static uint32_t id_of_content(const uint8_t *code)
+{
+	struct described d = describe(code);
+	uint64_t hash = hash_of(&d);
+	if (!content_room())
+		return 0;
+	struct content *c = content_slot(hash);
+	if (!c->id && last_id + 1 < IDS_MOST && define(last_id + 1, &d)) {
+		*c = (struct content){hash, ++last_id};
+		contents.used++;
+	}
+	return c->id;
+}
+
+static uint32_t home(uintptr_t code)
+{
+	return (uint32_t)(((code >> 4) * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
+}
+
+/* NULL: an address without code so far. */
+static struct known *find(struct table *t, uintptr_t code)
+{
+	for (uint32_t i = home(code); t; i++) {
+		struct known *k = &t->slot[i & t->mask];
+		uintptr_t there = atomic_load_explicit(&k->code, memory_order_acquire);
+		if (there == code)
+			return k;
+		if (there == 0)
+			break;
+	}
+	return NULL;
+}
+
+/* Lock held; there is room, or the address is there. */
+static void insert(struct table *t, uintptr_t code, uint32_t id)
+{
+	uint32_t i = home(code);
+	uintptr_t there;
+	while ((there = atomic_load_explicit(&t->slot[i & t->mask].code, memory_order_relaxed)) && there != code)
+		i++;
+	struct known *k = &t->slot[i & t->mask];
+	t->used += there == 0;
+	atomic_store_explicit(&k->id, id, memory_order_relaxed);
+	atomic_store_explicit(&k->code, code, memory_order_release);
+}
+
+/* Lock held. A table with room for one more; NULL: no memory. */
+static struct table *room_for_one(void)
+{
+	struct table *old = atomic_load_explicit(&table, memory_order_relaxed);
+	bool forget = atomic_exchange_explicit(&stale, false, memory_order_acq_rel);
+	if (old && !forget && old->used < (old->mask + 1) / 4 * 3)
+		return old;
+	uint32_t slots = !old ? FIRST_SLOTS : forget ? old->mask + 1 : 2 * (old->mask + 1);
+	struct table *t = slots <= SLOTS_MOST ? tide_sys_memory(sizeof *t + slots * sizeof t->slot[0]) : NULL;
+	if (!t)
+		return NULL;
+	t->mask = slots - 1;
+	for (uint32_t i = 0; old && !forget && i <= old->mask; i++) {
+		uintptr_t code = atomic_load_explicit(&old->slot[i].code, memory_order_relaxed);
+		if (code)
+			insert(t, code, atomic_load_explicit(&old->slot[i].id, memory_order_relaxed));
+	}
+	atomic_store_explicit(&table, t, memory_order_release);
+	return t;
+}
+
+/* The lock keeps a table that is being grown from copying what has died. */
+static void on_dealloc(void *code)
+{
+	struct known *k = find(atomic_load_explicit(&table, memory_order_acquire), (uintptr_t)code);
+	if (k && tide_lock_within(&lock)) {
+		k = find(atomic_load_explicit(&table, memory_order_relaxed), (uintptr_t)code);
+		if (k)
+			atomic_store_explicit(&k->id, 0, memory_order_relaxed);
+		tide_unlock(&lock);
+	} else if (k) {
+		atomic_store_explicit(&stale, true, memory_order_release);
+	}
+	if (k)
+		atomic_fetch_add_explicit(&tide_py.code_deaths, 1, memory_order_release);
+	real_dealloc(code);
+}
+
+/* Lock held. False: this is no code object. */
+static bool hook_type_of(const uint8_t *code)
+{
+	uint8_t *type = (uint8_t *)(uintptr_t)pointer_at(code, TIDE_PY_TYPE);
+	if (type == atomic_load_explicit(&hooked_type, memory_order_relaxed))
+		return true;
+	const uint8_t *name = pointer_at(type, TIDE_PY_TP_NAME);
+	if (real_dealloc || !name || strcmp((const char *)name, "code") != 0)
+		return false;
+	void (*ours)(void *) = on_dealloc;
+	memcpy(&real_dealloc, type + TIDE_PY_TP_DEALLOC, sizeof real_dealloc);
+	memcpy(type + TIDE_PY_TP_DEALLOC, &ours, sizeof ours);
+	atomic_store_explicit(&hooked_type, type, memory_order_relaxed);
+	return true;
+}
+
+static uint32_t learn(const uint8_t *code)
 {
 	uint32_t id = 0;
 	if (!tide_trylock(&lock))
 		return 0; /* a signal handler, or another thread at the same instant: the frame is without a name */
-	if (last_id + 1 < IDS_MOST && define(last_id + 1, code)) {
-		id = ++last_id;
-		atomic_fetch_add_explicit(&k->version, 1, memory_order_acquire);
-		atomic_thread_fence(memory_order_release);
-		k->code = code;
-		k->fingerprint = fingerprint;
-		k->id = id;
-		atomic_fetch_add_explicit(&k->version, 1, memory_order_release);
-	}
+	struct table *t = hook_type_of(code) ? room_for_one() : NULL;
+	if (t)
+		id = id_of_content(code);
+	if (id)
+		insert(t, (uintptr_t)code, id);
 	tide_unlock(&lock);
 	return id;
 }
 
-static struct known *table_now(void)
-{
-	struct known *t = atomic_load_explicit(&table, memory_order_acquire);
-	if (!t && tide_trylock(&lock)) {
-		t = atomic_load_explicit(&table, memory_order_relaxed);
-		if (!t)
-			t = tide_sys_memory(SLOTS * sizeof *t);
-		atomic_store_explicit(&table, t, memory_order_release);
-		tide_unlock(&lock);
-	}
-	return t;
-}
-
+/* A code object that is on the calling thread's stack cannot die meanwhile, so its slot does not change. */
 uint32_t tide_py_code_id(const uint8_t *code)
 {
-	struct known *t = table_now();
-	if (!t)
-		return 0;
-	struct known *k = &t[(((uintptr_t)code >> 4) * UINT64_C(0x9e3779b97f4a7c15)) >> 48];
-	uint64_t fingerprint = fingerprint_of(code);
-	uint32_t before = atomic_load_explicit(&k->version, memory_order_acquire);
-	bool same = k->code == code && k->fingerprint == fingerprint;
-	uint32_t id = k->id;
-	atomic_thread_fence(memory_order_acquire);
-	if (same && !(before & 1) && atomic_load_explicit(&k->version, memory_order_relaxed) == before)
+	struct known *k = find(atomic_load_explicit(&table, memory_order_acquire), (uintptr_t)code);
+	uint32_t id = k ? atomic_load_explicit(&k->id, memory_order_relaxed) : 0;
+	if (__builtin_expect(id && !atomic_load_explicit(&stale, memory_order_relaxed), 1))
 		return id;
-	return learn(k, code, fingerprint);
+	return learn(code);
 }
 
+/* Ids stay what they are: the child's log gets the parent's definitions of code (inherit.h). But if another thread was in the
+ * middle of something, what it left is not to be believed. */
 void tide_py_codes_fork_child(void)
 {
-	struct known *t = atomic_load_explicit(&table, memory_order_relaxed);
+	if (!tide_trylock(&lock)) {
+		atomic_store_explicit(&stale, true, memory_order_relaxed);
+		atomic_fetch_add_explicit(&tide_py.code_deaths, 1, memory_order_relaxed);
+		contents.slot = NULL;
+		contents.mask = contents.used = 0;
+	}
 	tide_unlock(&lock);
-	last_id = 0;
-	for (uint32_t i = 0; t && i < SLOTS; i++)
-		if (t[i].code)
-			t[i] = (struct known){0};
+}
+
+uint32_t tide_py_last_code_id(void)
+{
+	return last_id;
 }

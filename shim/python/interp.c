@@ -41,6 +41,10 @@ static unsigned read_version(const char *text)
 static bool find_functions(const struct tide_unwind_module *m)
 {
 	tide_py.thread_state = tide_module_symbol(m, "PyGILState_GetThisThreadState");
+	tide_py.holder_state = tide_module_symbol(m, "_PyThreadState_UncheckedGet");
+	if (!tide_py.holder_state) /* its name from 3.13 on */
+		tide_py.holder_state = tide_module_symbol(m, "PyThreadState_GetUnchecked");
+	tide_py.has_gil = tide_module_symbol(m, "PyGILState_Check");
 	tide_py.is_finalizing = tide_module_symbol(m, "Py_IsFinalizing");
 	if (!tide_py.is_finalizing)
 		tide_py.is_finalizing = tide_module_symbol(m, "_Py_IsFinalizing");
@@ -48,8 +52,8 @@ static bool find_functions(const struct tide_unwind_module *m)
 	tide_py.set_allocator = tide_module_symbol(m, "PyMem_SetAllocator");
 	tide_py.get_arenas = tide_module_symbol(m, "PyObject_GetArenaAllocator");
 	tide_py.set_arenas = tide_module_symbol(m, "PyObject_SetArenaAllocator");
-	return tide_py.thread_state && tide_py.get_allocator && tide_py.set_allocator && tide_py.get_arenas &&
-	       tide_py.set_arenas;
+	return tide_py.thread_state && tide_py.holder_state && tide_py.has_gil && tide_py.get_allocator &&
+	       tide_py.set_allocator && tide_py.get_arenas && tide_py.set_arenas;
 }
 
 /* Structures differ where objects carry links for debugging, or where there is no GIL. */
@@ -82,11 +86,17 @@ bool tide_python_finalizing(void)
 	return tide_py.version && tide_py.is_finalizing && tide_py.is_finalizing();
 }
 
+uint32_t tide_python_last_code(void)
+{
+	return tide_py_last_code_id();
+}
+
 void tide_python_fork_child(void)
 {
 	if (!version_text[0])
 		return;
 	tide_py_codes_fork_child();
 	tide_py_arenas_fork_child();
+	tide_py_sites_fork_child();
 	define();
 }

@@ -29,7 +29,11 @@ struct tide_py_arena_allocator {
 struct tide_py {
 	const struct tide_py_version *version; /* NULL: no usable interpreter */
 	enum tide_python_mode mode;
+	_Atomic uint32_t
+		code_deaths; /* known code objects that died: what was kept of frames before may be of other code */
 	void *(*thread_state)(void); /* PyGILState_GetThisThreadState: no lock, NULL outside Python */
+	void *(*holder_state)(void); /* _PyThreadState_UncheckedGet: of whoever has the GIL; faster */
+	int (*has_gil)(void);        /* PyGILState_Check */
 	int (*is_finalizing)(void);
 	void (*get_allocator)(int domain, struct tide_py_allocator *);
 	void (*set_allocator)(int domain, struct tide_py_allocator *);
@@ -38,14 +42,46 @@ struct tide_py {
 };
 extern struct tide_py tide_py;
 
-/* arenas.c */
+/* arenas.c: the registry. */
+struct tide_py_arena {
+	_Atomic uintptr_t base; /* 0: free; 1: was used, may be used again */
+	uint32_t bytes;
+	bool inherited;
+};
 void tide_py_hook_arenas(void);
 bool tide_py_in_arena(const void *block); /* lock-free */
+/* Calls `each` for every arena, which cannot go away meanwhile; until it returns false. False: it did, or the registry is in use. */
+bool tide_py_each_arena(bool (*each)(void *arg, const struct tide_py_arena *), void *arg);
 void tide_py_arenas_fork_child(void);
+
 /* objects.c: from inside the first arena callback, when no later set-up of the interpreter undoes it. */
 void tide_py_hook_objects(void);
-/* codes.c: id of a code object, defined at first sight; 0: unknown. */
+
+/* codes.c: id of a code object on the calling thread's stack, defined at first sight; 0: unknown. */
 uint32_t tide_py_code_id(const uint8_t *code);
+uint32_t tide_py_last_code_id(void);
 void tide_py_codes_fork_child(void);
+
+/* sites.c */
+#define TIDE_PY_SITE_UNKNOWN 0u
+#define TIDE_PY_SITE_OVERFLOW UINT16_MAX
+extern uint16_t tide_py_site_no_frames; /* that of allocations outside of any frame, once there was one */
+/* The site of an allocation by the calling thread, made at its first sight. */
+uint16_t tide_py_site_here(void);
+void tide_py_sites_init(void);
+/* Defines the sites that no definition names yet. */
+void tide_py_define_sites(void);
+void tide_py_sites_fork_child(void);
+
+/* pools.c: bytes from a pool's block to what the allocator hands out: 0, but with debugging allocators. */
+extern uint32_t tide_py_block_skew;
+void tide_py_learn_skew(const void *block);
+
+/* types.c: names of the types of objects that a census meets. */
+void tide_py_types_begin(void);
+/* Number of the type of the object in a block, as in tide_py_types_put; 0: none that can be told. */
+uint32_t tide_py_type_of(const uint8_t *block, size_t bytes);
+/* Writes PYTYPE records of those met since tide_py_types_begin and not yet written. */
+bool tide_py_types_put(struct tide_census_writer *);
 
 #endif

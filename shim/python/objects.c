@@ -1,14 +1,19 @@
 /*
- * Every block of pymalloc's pools as an event, through the OBJ and MEM domains' allocators. Blocks that are not in a pool come from
- * malloc, whose hook records them; so a wrapper records only addresses inside known arenas.
+ * Every block of pymalloc's pools, through the OBJ and MEM domains' allocators. `objects`: as an event. `sites`: as a mark of the
+ * site that allocated it; then frees are not looked at, and go past us. Blocks that are not in a pool come from malloc,
+ * whose hook records them; so a wrapper looks only at addresses inside known arenas.
  */
+#include "lock.h"
 #include "python/interp.h"
+#include "python/marks.h"
 #include "record.h"
 #include "shadow.h"
 
 enum { DOMAIN_MEM = 1, DOMAIN_OBJ = 2 };
+#define POOL_BLOCK_MOST 512u /* obmalloc.c, SMALL_REQUEST_THRESHOLD; what is bigger is never in a pool */
+#define LOOK_EVERY 4096u     /* allocations between looks at the clock, a power of two */
 
-/* The allocator that a wrapper stands in front of; its ctx points here. */
+/* The allocator that a wrapper stands in front of. In `objects` mode ctx points here. */
 static struct tide_py_allocator inner[3];
 
 static void record(enum tide_kind kind, const void *block, size_t size)
@@ -61,11 +66,88 @@ static void on_free(void *ctx, void *block)
 	next->free(next->ctx, block);
 }
 
+/* ---- sites: a wrapper for each domain, so that the inner free can stay in its place with its own ctx ---- */
+
+static unsigned calls = LOOK_EVERY - 1; /* racy, and only ever approximate */
+
+__attribute__((noinline)) static void look(const void *block)
+{
+	tide_py_learn_skew(block);
+	tide_record_look();
+}
+
+static inline void mark(const void *block, size_t size)
+{
+	if (size > POOL_BLOCK_MOST || !block || !tide_on())
+		return;
+	uint16_t *at = tide_py_mark_of(block);
+	if (!at)
+		return;
+	uint16_t site = *at = tide_py_site_here();
+	/* an interpreter that finalizes runs without frames */
+	if (__builtin_expect(++calls % LOOK_EVERY == 0 || site == tide_py_site_no_frames, 0))
+		look(block);
+}
+
+static void *mem_malloc(void *ctx, size_t size)
+{
+	void *block = inner[DOMAIN_MEM].malloc(ctx, size);
+	mark(block, size);
+	return block;
+}
+
+static void *mem_calloc(void *ctx, size_t count, size_t size)
+{
+	void *block = inner[DOMAIN_MEM].calloc(ctx, count, size);
+	mark(block, count * size);
+	return block;
+}
+
+static void *mem_realloc(void *ctx, void *block, size_t size)
+{
+	void *now = inner[DOMAIN_MEM].realloc(ctx, block, size);
+	mark(now, size);
+	return now;
+}
+
+static void *obj_malloc(void *ctx, size_t size)
+{
+	void *block = inner[DOMAIN_OBJ].malloc(ctx, size);
+	mark(block, size);
+	return block;
+}
+
+static void *obj_calloc(void *ctx, size_t count, size_t size)
+{
+	void *block = inner[DOMAIN_OBJ].calloc(ctx, count, size);
+	mark(block, count * size);
+	return block;
+}
+
+static void *obj_realloc(void *ctx, void *block, size_t size)
+{
+	void *now = inner[DOMAIN_OBJ].realloc(ctx, block, size);
+	mark(now, size);
+	return now;
+}
+
+static struct tide_py_allocator wrapper_of(int domain)
+{
+	struct tide_py_allocator *next = &inner[domain];
+	if (tide_py.mode != TIDE_PYTHON_SITES)
+		return (struct tide_py_allocator){next, on_malloc, on_calloc, on_realloc, on_free};
+	if (domain == DOMAIN_MEM)
+		return (struct tide_py_allocator){next->ctx, mem_malloc, mem_calloc, mem_realloc, next->free};
+	return (struct tide_py_allocator){next->ctx, obj_malloc, obj_calloc, obj_realloc, next->free};
+}
+
 void tide_py_hook_objects(void)
 {
+	if (tide_py.mode == TIDE_PYTHON_SITES)
+		tide_py_sites_init();
 	for (int domain = DOMAIN_MEM; domain <= DOMAIN_OBJ; domain++) {
 		tide_py.get_allocator(domain, &inner[domain]);
-		struct tide_py_allocator ours = {&inner[domain], on_malloc, on_calloc, on_realloc, on_free};
+		struct tide_py_allocator ours = wrapper_of(domain);
 		tide_py.set_allocator(domain, &ours);
 	}
 }

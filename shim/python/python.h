@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "format/layout.h"
+#include "python/stack.h"
 
 struct tide_census_writer;
 struct tide_unwind_module;
@@ -18,17 +19,23 @@ struct tide_unwind_module;
  * in memory; takes no lock, calls nothing but CPython's PyObject_*ArenaAllocator and Py_GetVersion. */
 void tide_python_module(const struct tide_unwind_module *, enum tide_python_mode mode);
 
-/* Frame words of the calling thread's Python stack, innermost first, at most max, then one more, TIDE_WORD_CUT_LIMIT, if there
- * are more. 0 without Python. New code objects are defined on the way. No GIL, no allocation. */
-unsigned tide_python_frames(uint64_t *words, unsigned max);
+/* Frame words of the calling thread's Python stack, innermost first, at most max (1 to TIDE_STACK_MAX), then one more,
+ * TIDE_WORD_CUT_LIMIT, if there are more. 0 without Python. New code objects are defined on the way. No GIL, no
+ * allocation. The stack is the caller's memory of the last walk; one thread at a time. */
+unsigned tide_python_frames(struct tide_py_stack *, uint64_t *words, unsigned max);
 
 /* True once the interpreter has begun to finalize; two loads. */
 bool tide_python_finalizing(void);
 
-/* PYARENA records of every arena in the registry. */
+/* PYARENA records of every arena in the registry; in `sites` mode, if the calling thread has the GIL, the sites of their blocks. */
 void tide_python_census(struct tide_census_writer *);
+/* A census by this thread would lack what one by a thread with the GIL has. */
+bool tide_python_census_is_poor(void);
 
-/* The child has a log of its own, without definitions: PYTHON and code ids start again. Arenas stay, marked inherited. */
+/* Ids of code objects up to this one are defined in this process' log. */
+uint32_t tide_python_last_code(void);
+
+/* The child has a log of its own: PYTHON is defined again, sites will be. Arenas stay, marked inherited. */
 void tide_python_fork_child(void);
 
 #endif

@@ -11,11 +11,13 @@
 struct tide_py_version {
 	uint8_t minor;
 	uint16_t frame_of_state; /* PyThreadState -> frame, or -> cframe when cframe_frame is used */
+	uint16_t thread_id;      /* in PyThreadState: pthread_self() of its thread */
 	int16_t cframe_frame;    /* offset in cframe; -1: the state points at the frame itself */
 	uint16_t back, code;     /* in a frame */
 	uint16_t instruction;    /* in a frame: int f_lasti up to 3.10, a pointer into the code from 3.11 */
+	int16_t entered;         /* u8 in a frame: a call of the evaluation loop began with it; -1: none */
 	int16_t owner;           /* u8 in a frame; -1: none */
-	uint8_t owner_skipped;   /* frames of this owner run no code of their own */
+	uint8_t owner_skipped;   /* frames of this owner run no code of their own: the loop's callers push them */
 	uint16_t first_line, file, name, line_table,
 		instructions; /* in a code object; instructions 0: f_lasti is an index */
 	uint8_t lasti_bytes;  /* what one unit of f_lasti is; up to 3.10 */
@@ -27,7 +29,15 @@ struct tide_py_version {
 /* NULL: no table for 3.minor. */
 const struct tide_py_version *tide_py_version(unsigned minor);
 
-/* The same on all of them: PyUnicode length, state, bytes objects. */
-enum { TIDE_PY_LENGTH = 16, TIDE_PY_STATE = 32, TIDE_PY_BYTES = 32 };
+/* The same on all of them: PyUnicode length, state, bytes objects; every object's type; a type's name, flags, destructor. */
+enum {
+	TIDE_PY_LENGTH = 16,
+	TIDE_PY_STATE = 32,
+	TIDE_PY_BYTES = 32,
+	TIDE_PY_TYPE = 8,
+	TIDE_PY_TP_NAME = 24,
+	TIDE_PY_TP_DEALLOC = 48,
+	TIDE_PY_TP_FLAGS = 168
+};
 
 #endif

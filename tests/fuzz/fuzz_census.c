@@ -28,6 +28,16 @@ static void walk_arena(struct tide_census_pyarena *a)
 		abort();
 }
 
+static void walk_sites(struct tide_census_pysites *s)
+{
+	struct tide_census_pysite entry;
+	while (tide_pysites_next(s, &entry))
+		if (entry.blocks == 0)
+			abort();
+	if (s->entries.bad) /* it was checked before it was handed out */
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct tide_census census;
@@ -39,6 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			walk_region(&item.region);
 		if (item.kind == TIDE_RECORD_PYARENA)
 			walk_arena(&item.pyarena);
+		if (item.kind == TIDE_RECORD_PYSITES)
+			walk_sites(&item.pysites);
 	}
 	return 0;
 }

@@ -3,8 +3,31 @@
 #include <string.h>
 
 #include "read/defs.h"
+#include "read/pystacks.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Every site's node is one of the tree. */
+static size_t walk_sites(const struct tide_defs *defs)
+{
+	struct tide_stacks stacks;
+	struct tide_pystacks sites = {0};
+	size_t sum = 0;
+	if (tide_stacks_init(&stacks) != 0)
+		abort();
+	for (uint32_t i = 0; i < defs->pystack_records; i++)
+		if (tide_pystacks_parse(&sites, &stacks, defs->pystack_record[i].bytes, defs->pystack_record[i].len) <
+		    0)
+			abort();
+	for (uint32_t i = 0; sites.node_plus_one && i < TIDE_PYSTACK_NUMBERS; i++) {
+		if (sites.node_plus_one[i] > stacks.count)
+			abort();
+		sum += sites.node_plus_one[i];
+	}
+	tide_pystacks_release(&sites);
+	tide_stacks_release(&stacks);
+	return sum;
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -34,6 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		text += strlen(defs.module[i].path) + defs.module[i].build_id_len;
 	for (uint32_t i = 0; i < defs.lineage_lanes; i++)
 		text += (size_t)defs.lineage[i];
+	text += walk_sites(&defs);
 	tide_defs_release(&defs);
 	return text == SIZE_MAX; /* so that no byte is read for nothing */
 }

@@ -1,0 +1,340 @@
+/*
+ * Sites: whole Python stacks, each once, as nodes of a tree (parent, frame word). A thread remembers the nodes of its last stack, so
+ * an allocation costs a comparison of frames and one look-up for those that changed. Ids of sites are 16 bits, given out
+ * once; when seven eighths are gone, new stacks are told by their innermost frame alone, and then not at all: counted.
+ *
+ * Everything is under the GIL, but for subinterpreters with one of their own (3.12): the tree is under a lock of ours.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "defs.h"
+#include "format/items.h"
+#include "init.h"
+#include "lock.h"
+#include "python/interp.h"
+#include "record.h"
+#include "sys.h"
+
+#define NODES_MOST (1u << 19)
+#define FIRST_SLOTS 4096u
+#define SITES_MOST (TIDE_PY_SITE_OVERFLOW - 1u)
+#define MEMO 512u
+#define BATCH 65536u /* bytes of one PYSTACKS definition */
+
+struct node {
+	uint64_t word;
+	uint32_t parent;
+	uint16_t site; /* 0: nothing was allocated with just this stack */
+};
+
+/* What a frame's node was, by what the frame was known by. Void when a code object dies. */
+struct memo {
+	uint64_t at;
+	uint32_t parent, node; /* node 0: free */
+};
+
+/* Of one thread; given back when it ends. */
+struct mine {
+	struct tide_py_stack stack; /* known[i]: the node of the stack up to frame i */
+	struct memo memo[MEMO];
+	uint32_t deaths;
+	struct mine *next; /* free ones */
+	struct mine *all;  /* every one there is */
+};
+
+static __thread struct {
+	struct mine *mine;
+	bool retired; /* past the destructor */
+} self __attribute__((tls_model("initial-exec")));
+
+static struct {
+	struct tide_lock lock;
+	struct node *node; /* NODES_MOST; 0 is the root */
+	uint32_t nodes;
+	uint32_t *slot; /* open addressing; 0 free */
+	uint32_t mask;
+	uint32_t *site_node; /* by site */
+	uint32_t sites, defined;
+	uint32_t cut; /* the node of CUT_LIMIT below the root */
+	struct mine *free, *all;
+	uint8_t *batch;
+	pthread_key_t key;
+	bool has_key;
+} tree;
+
+uint16_t tide_py_site_no_frames = TIDE_PY_SITE_OVERFLOW;
+
+static void thread_ends(void *arg)
+{
+	struct mine *m = arg;
+	self.mine = NULL;
+	self.retired = true;
+	if (!tide_lock_within(&tree.lock))
+		return;
+	m->next = tree.free;
+	tree.free = m;
+	tide_unlock(&tree.lock);
+}
+
+static uint32_t hash_of(uint32_t parent, uint64_t word)
+{
+	return (uint32_t)(((word ^ (uint64_t)parent << 20) * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
+}
+
+static uint32_t *slot_of(uint32_t parent, uint64_t word)
+{
+	uint32_t i = hash_of(parent, word);
+	for (;; i++) {
+		uint32_t *slot = &tree.slot[i & tree.mask];
+		if (!*slot || (tree.node[*slot].word == word && tree.node[*slot].parent == parent))
+			return slot;
+	}
+}
+
+/* Lock held. */
+static bool grow(void)
+{
+	uint32_t slots = tree.slot ? 2 * (tree.mask + 1) : FIRST_SLOTS;
+	uint32_t *bigger = tide_sys_memory(slots * sizeof *bigger), *old = tree.slot;
+	if (!bigger)
+		return false;
+	tree.slot = bigger;
+	tree.mask = slots - 1;
+	for (uint32_t i = 1; i < tree.nodes; i++)
+		*slot_of(tree.node[i].parent, tree.node[i].word) = i;
+	if (old)
+		tide_sys_munmap(old, slots / 2 * sizeof *old);
+	return true;
+}
+
+/* Lock held. 0: no room. */
+static uint32_t child_of(uint32_t parent, uint64_t word)
+{
+	uint32_t *slot = slot_of(parent, word);
+	if (*slot)
+		return *slot;
+	if (tree.nodes == NODES_MOST)
+		return 0;
+	if (tree.nodes > tree.mask / 2) {
+		if (!grow())
+			return 0;
+		slot = slot_of(parent, word);
+	}
+	tree.node[tree.nodes] = (struct node){.word = word, .parent = parent};
+	return *slot = tree.nodes++;
+}
+
+void tide_py_sites_init(void)
+{
+	tree.node = tide_sys_memory(NODES_MOST * sizeof *tree.node);
+	tree.site_node = tide_sys_memory((SITES_MOST + 1) * sizeof *tree.site_node);
+	tree.nodes = 1;
+	if (!tree.node || !tree.site_node || !grow() || !(tree.cut = child_of(0, TIDE_WORD_CUT_LIMIT)))
+		tree.node = NULL;
+	/* without a key, memory of threads that end is not given back */
+	tree.has_key = pthread_key_create(&tree.key, thread_ends) == 0;
+}
+
+static struct mine *take_mine(void)
+{
+	struct mine *m = NULL;
+	if (self.retired || !tree.node || !tide_trylock(&tree.lock))
+		return NULL;
+	if (tree.free) {
+		m = tree.free;
+		tree.free = m->next;
+	} else if ((m = tide_sys_memory(sizeof *m))) {
+		m->all = tree.all;
+		tree.all = m;
+	}
+	tide_unlock(&tree.lock);
+	if (!m)
+		return NULL;
+	self.mine = m;
+	if (tree.has_key)
+		pthread_setspecific(tree.key,
+				    m); /* may allocate beyond key 31: with malloc, which is no business of ours */
+	return m;
+}
+
+static bool nearly_full(void)
+{
+	return tree.sites >= SITES_MOST / 8 * 7 || tree.nodes >= NODES_MOST / 8 * 7;
+}
+
+static inline struct memo *memo_of(struct mine *m, uint32_t parent, uint64_t at)
+{
+	return &m->memo[((at ^ (uint64_t)parent << 7) * UINT64_C(0x9e3779b97f4a7c15)) >> 55];
+}
+_Static_assert(MEMO == 1u << (64 - 55), "memo's hash");
+
+/* The node of frame i, below `parent`. 0: it cannot be told. */
+__attribute__((noinline)) static uint32_t learn(struct mine *m, uint32_t parent, uint32_t i)
+{
+	struct tide_py_stack *s = &m->stack;
+	if (s->empty[i])
+		return parent;
+	uint64_t word = tide_py_stack_word(s, i);
+	if (!word || !tide_trylock(&tree.lock))
+		return 0;
+	uint32_t node = child_of(nearly_full() ? tree.cut : parent, word);
+	tide_unlock(&tree.lock);
+	/* a code object that could not be defined now may be later */
+	if (tide_word_code(word))
+		*memo_of(m, parent, s->seen[i].at) = (struct memo){s->seen[i].at, parent, node};
+	return node;
+}
+
+static inline uint32_t node_of(struct mine *m, uint32_t parent, uint32_t i)
+{
+	uint64_t at = m->stack.seen[i].at;
+	const struct memo *k = memo_of(m, parent, at);
+	if (__builtin_expect(k->at == at && k->parent == parent && k->node, 1))
+		return k->node;
+	return learn(m, parent, i);
+}
+
+__attribute__((noinline)) static uint16_t new_site(uint32_t node)
+{
+	uint16_t site = TIDE_PY_SITE_UNKNOWN;
+	if (tree.sites >= SITES_MOST) {
+		tide_count_loss(TIDE_LOSS_SITES, 1);
+		return TIDE_PY_SITE_OVERFLOW;
+	}
+	if (!tide_trylock(&tree.lock))
+		return TIDE_PY_SITE_UNKNOWN;
+	if (!tree.node[node].site) {
+		tree.site_node[++tree.sites] = node;
+		tree.node[node].site = (uint16_t)tree.sites;
+	}
+	site = tree.node[node].site;
+	if (node == 0)
+		tide_py_site_no_frames = site;
+	tide_unlock(&tree.lock);
+	return site;
+}
+
+/* Nodes of frames `i` and further in, which are not known. Returns the innermost's, UINT32_MAX: it cannot be told. */
+static inline uint32_t name_frames(struct mine *m, uint32_t i)
+{
+	struct tide_py_stack *s = &m->stack;
+	uint32_t node = i ? (uint32_t)s->known[i - 1] : s->base ? tree.cut : 0;
+	if (__builtin_expect(m->deaths != s->deaths, 0)) {
+		m->deaths = s->deaths;
+		memset(m->memo, 0, sizeof m->memo);
+	}
+	for (; i < s->depth; i++) {
+		node = node_of(m, node, i);
+		s->known[i] = node;
+		if (__builtin_expect(!node && !s->empty[i], 0)) {
+			s->depth = 0; /* not to be taken for known the next time */
+			return UINT32_MAX;
+		}
+	}
+	return node;
+}
+
+/* The calling thread's, which has the GIL. Where that is not sure, the slow way. */
+static inline const uint8_t *own_state(void)
+{
+	const uint8_t *state = tide_py.holder_state();
+	pthread_t of = 0;
+	if (state)
+		memcpy(&of, state + tide_py.version->thread_id, sizeof of);
+	return __builtin_expect(of == (pthread_t)__builtin_thread_pointer(), 1) ? state : tide_py.thread_state();
+}
+
+uint16_t tide_py_site_here(void)
+{
+	struct mine *m = __builtin_expect(self.mine != NULL, 1) ? self.mine : take_mine();
+	uint32_t limit = tide_config.stack_limit;
+	if (!m)
+		return TIDE_PY_SITE_UNKNOWN;
+	uint32_t node = limit ? name_frames(m, tide_py_stack_update(&m->stack, own_state(), limit)) : 0;
+	if (node == UINT32_MAX)
+		return TIDE_PY_SITE_UNKNOWN;
+	uint16_t site = tree.node[node].site;
+	return __builtin_expect(site != 0, 1) ? site : new_site(node);
+}
+
+/* ---- definitions (FORMAT.md 4, PYSTACKS) ---- */
+
+/* Words of a site's stack, outermost first. */
+static uint32_t words_of(uint32_t site, uint64_t *words)
+{
+	uint32_t n = 0;
+	for (uint32_t node = tree.site_node[site]; node && n < TIDE_STACK_MAX + 1; node = tree.node[node].parent)
+		words[n++] = tree.node[node].word;
+	for (uint32_t i = 0; i < n / 2; i++) {
+		uint64_t word = words[i];
+		words[i] = words[n - 1 - i];
+		words[n - 1 - i] = word;
+	}
+	return n;
+}
+
+struct batch {
+	struct tide_out out;
+	uint64_t *words, *before; /* of this site and the one before it */
+	uint32_t n, n_before;
+};
+
+static void put_site(struct batch *b)
+{
+	uint32_t shared = 0;
+	uint64_t last = 0;
+	while (shared < b->n && shared < b->n_before && b->words[shared] == b->before[shared])
+		last = b->words[shared++];
+	tide_out_varint(&b->out, b->n - shared);
+	tide_out_varint(&b->out, shared);
+	for (uint32_t i = shared; i < b->n; i++) {
+		tide_out_varint(&b->out, tide_zigzag((int64_t)(b->words[i] - last)));
+		last = b->words[i];
+	}
+	uint64_t *swap = b->before;
+	b->before = b->words;
+	b->n_before = b->n;
+	b->words = swap;
+}
+
+/* By whoever takes the census: one at a time. */
+void tide_py_define_sites(void)
+{
+	struct batch b = {.n_before = 0};
+	if (!tree.batch)
+		tree.batch = tide_sys_memory(BATCH + 2 * (TIDE_STACK_MAX + 2) * sizeof(uint64_t));
+	if (!tree.batch)
+		return;
+	b.words = (uint64_t *)(tree.batch + BATCH);
+	b.before = b.words + TIDE_STACK_MAX + 2;
+	while (tree.defined < tree.sites) {
+		b.out = tide_out_of(tree.batch, BATCH);
+		b.n_before = 0;
+		tide_out_varint(&b.out, tree.defined + 1);
+		while (tree.defined < tree.sites) {
+			b.n = words_of(tree.defined + 1, b.words);
+			if ((size_t)(b.out.end - b.out.at) < (b.n + 3) * (size_t)TIDE_VARINT_MAX)
+				break;
+			put_site(&b);
+			tree.defined++;
+		}
+		struct tide_part part = {tree.batch, tide_out_len(&b.out)};
+		tide_define(TIDE_DEF_PYSTACKS, &part, 1);
+	}
+}
+
+/* One thread is left; what others had is free. The child's log knows no sites yet. */
+void tide_py_sites_fork_child(void)
+{
+	tide_unlock(&tree.lock);
+	tree.defined = 0;
+	tree.free = NULL;
+	for (struct mine *m = tree.all; m; m = m->all) {
+		if (m == self.mine)
+			continue;
+		m->next = tree.free;
+		tree.free = m;
+	}
+}
