@@ -39,8 +39,13 @@ static void thread_ends(void *lane)
 	struct tide_lane *own = self.lane;
 	self.retired = true;
 	self.lane = NULL;
-	if (own)
-		tide_unlock(&own->lock);
+	if (!own)
+		return;
+	tide_unlock(&own->lock);
+	uint32_t at = own->index - lanes.shared, next = atomic_load_explicit(&lanes.next, memory_order_relaxed);
+	while (at < next && !atomic_compare_exchange_weak_explicit(&lanes.next, &next, at, memory_order_relaxed,
+								   memory_order_relaxed))
+		;
 }
 
 bool tide_lanes_init(void)
@@ -95,6 +100,7 @@ static struct tide_lane *take_shared(bool wait)
 	}
 }
 
+/* The lowest free lane, so that few blocks are ever touched, however many threads come and go. */
 static struct tide_lane *take_own(void)
 {
 	uint32_t own = lanes.count - lanes.shared;
@@ -103,8 +109,9 @@ static struct tide_lane *take_own(void)
 		uint32_t at = (first + i) % own;
 		struct tide_lane *lane = lane_at(lanes.shared + at);
 		if (tide_trylock(&lane->lock)) {
-			/* a lane given back is found again first: few blocks stay warm */
-			atomic_store_explicit(&lanes.next, i ? at + 1 : at, memory_order_relaxed);
+			/* unless a lower one has been given back meanwhile */
+			atomic_compare_exchange_strong_explicit(&lanes.next, &first, at + 1, memory_order_relaxed,
+								memory_order_relaxed);
 			tide_unwinder_forget(&lane->unwinder);
 			return lane;
 		}

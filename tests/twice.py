@@ -48,6 +48,6 @@ def same(argv, tmp_path, env=None, scrub=(), status=0, before=None, **options):
     found = harness.logs_in(logs)
     assert found, "no log"
     for log in found:
-        events = harness.answer("info", log)["events"]
-        assert events["recorded"] > 0 and events["in_window"] <= events["recorded"], log
+        coverage = harness.answer("info", log)["coverage"]
+        assert coverage["events"] > 0 and coverage["lost"] == 0, log
     return found
