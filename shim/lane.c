@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "init.h"
 #include "logfile.h"
@@ -18,16 +19,18 @@
 
 /* RULE: one small struct of initial-exec TLS; anything dynamic could call malloc. */
 static __thread struct {
-	struct tide_lane *lane; /* own, exclusive */
-	uint32_t tid;           /* 0: not asked yet */
-	bool busy;              /* inside tide_lane_enter .. leave: what comes now is a signal handler's */
-	bool retired;           /* past the destructor: no lane of its own any more */
+	struct tide_lane *lane;  /* own, exclusive */
+	struct tide_lane *other; /* a shared one in a handler's hands; the last, if handlers interrupt each other */
+	uintptr_t frame;         /* of the recording in hand that no other interrupted */
+	uint32_t tid;            /* 0: not asked yet */
+	bool busy;               /* inside tide_lane_enter .. leave: what comes now is a signal handler's */
+	bool retired;            /* past the destructor: no lane of its own any more */
 } self __attribute__((tls_model("initial-exec")));
 
 static struct {
 	struct tide_lane *all;
 	uint32_t count, shared;
-	atomic_uint next;         /* where to look for a free lane first */
+	atomic_uint next;         /* of threads' own lanes: all below are taken, or were when last looked at */
 	atomic_uint private_used; /* a forked child without a file writes to one lane only */
 	pthread_key_t key;
 	bool has_key;
@@ -64,8 +67,12 @@ void tide_lanes_fork_child(uint64_t *events)
 		struct tide_lane *lane = &lanes.all[i];
 		if (events)
 			events[i] = lane->block ? lane->events_before + lane->events : 0;
-		if (!lane->block)
+		if (!lane->block) {
+			if (atomic_load_explicit(&lane->lock.held,
+						 memory_order_relaxed)) /* reads break no page in two */
+				tide_unlock(&lane->lock);
 			continue;
+		}
 		lane->block = NULL;
 		lane->tid = 0;
 		lane->events = 0;
@@ -76,6 +83,7 @@ void tide_lanes_fork_child(uint64_t *events)
 	atomic_store_explicit(&lanes.next, 0, memory_order_relaxed);
 	atomic_store_explicit(&lanes.private_used, 0, memory_order_relaxed);
 	self.lane = NULL;
+	self.other = NULL;
 	self.tid = 0;
 }
 
@@ -124,11 +132,19 @@ static bool is_shared(const struct tide_lane *lane)
 	return lane->index < lanes.shared;
 }
 
+/* The kernel's, or one of our own where the kernel must not be asked: beyond all that it gives out (PID_MAX_LIMIT is 2^22). */
+static uint32_t thread_id(void)
+{
+	static atomic_uint unknown;
+	long tid = tide_sys_gettid();
+	return tid > 0 ? (uint32_t)tid : (1u << 30) + atomic_fetch_add_explicit(&unknown, 1, memory_order_relaxed);
+}
+
 /* First event of a thread, or no lane of its own. */
 static struct tide_lane *find_lane(void)
 {
 	if (self.tid == 0)
-		self.tid = (uint32_t)tide_sys_gettid();
+		self.tid = thread_id();
 	if (self.retired)
 		return take_shared(true);
 	struct tide_lane *lane = self.lane = take_own();
@@ -140,9 +156,65 @@ static struct tide_lane *find_lane(void)
 	return lane;
 }
 
+/* A recording that seems to be interrupted, but whose frame is gone from the stack that we stand on: a handler has jumped out
+ * of it. Stacks of coroutines and handlers elsewhere tell nothing. */
+static bool was_jumped_out_of(uintptr_t frame)
+{
+	if (!self.lane || frame <= self.frame)
+		return false;
+	const struct tide_stack_range *stack = &self.lane->unwinder.stack;
+	return self.frame >= stack->low && frame < stack->high && !tide_sys_on_other_stack();
+}
+
+static uint8_t *payload(const struct tide_lane *lane)
+{
+	return (uint8_t *)(lane->block + 1);
+}
+
+/* Goes back to what is committed. The count is taken from the items: a commit that was cut in two cannot tell it. */
+static void go_back(struct tide_lane *lane)
+{
+	const uint32_t words = TIDE_BLOCK_MAX / 2; /* a literal takes at least two bytes */
+	size_t need = sizeof(struct tide_items) + words * sizeof(uint64_t);
+	struct tide_items *items = tide_sys_mmap(need, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint32_t committed = lane->block->committed, events = 0;
+	struct tide_item item;
+	lane->end = lane->at =
+		payload(lane) + committed; /* sealed before the next event: the encoder may have run ahead */
+	if (!items)
+		return;
+	tide_items_init(items, payload(lane), committed, 0, (uint64_t *)(items + 1), words);
+	while (tide_items_next(items, &item) == 1)
+		events += item.is_event;
+	lane->block->events = lane->events = events;
+	tide_sys_munmap(items, need);
+}
+
+/* What it had in hand is not recorded. A lock on the ring, if it had that, stays: what is behind it may be half done (lock.h:
+ * nobody waits for it for long). */
+static void abandon(void)
+{
+	if (self.lane->block)
+		go_back(self.lane);
+	tide_unwinder_forget(&self.lane->unwinder);
+	if (self.other) {
+		if (self.other->block)
+			go_back(self.other);
+		tide_unlock(&self.other->lock);
+		self.other = NULL;
+	}
+	tide_count_loss(TIDE_LOSS_REENTRANT, 1);
+	self.busy = false;
+}
+
 struct tide_lane *tide_lane_enter(void)
 {
+	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+	if (__builtin_expect(self.busy, 0) && was_jumped_out_of(frame))
+		abandon();
 	bool nested = self.busy;
+	if (!nested)
+		self.frame = frame;
 	if (__builtin_expect(!nested && self.lane, 1)) {
 		self.busy = true;
 		atomic_signal_fence(memory_order_seq_cst);
@@ -151,9 +223,11 @@ struct tide_lane *tide_lane_enter(void)
 	self.busy = true;
 	atomic_signal_fence(memory_order_seq_cst);
 	struct tide_lane *lane = nested ? take_shared(false) : find_lane();
-	if (lane)
+	if (lane) {
 		lane->nested = nested;
-	else {
+		if (nested)
+			self.other = lane;
+	} else {
 		tide_count_loss(TIDE_LOSS_REENTRANT, 1);
 		self.busy = nested;
 	}
@@ -164,19 +238,17 @@ void tide_lane_leave(struct tide_lane *lane)
 {
 	bool nested = lane->nested;
 	atomic_signal_fence(memory_order_seq_cst);
-	if (is_shared(lane))
+	if (is_shared(lane)) {
+		if (lane == self.other)
+			self.other = NULL;
 		tide_unlock(&lane->lock);
+	}
 	self.busy = nested; /* the interrupted recording clears it */
 }
 
 uint32_t tide_lane_tid(void)
 {
 	return self.tid;
-}
-
-static uint8_t *payload(const struct tide_lane *lane)
-{
-	return (uint8_t *)(lane->block + 1);
 }
 
 /* The lane's next block, in the same place: what it held is in the ring by now, or lost and counted. */

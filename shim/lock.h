@@ -13,9 +13,12 @@
 
 struct tide_lock {
 	atomic_uint held;
+	atomic_uint
+		timeouts; /* in a row: after TIDE_LOCK_PATIENCE of them the holder is taken for dead, and nobody waits for it */
 };
 
 #define TIDE_LOCK_SPINS 2000u
+#define TIDE_LOCK_PATIENCE 8u
 #define TIDE_LOCK_TICKS UINT64_C(100000000) /* some 30 ms at usual counter rates */
 
 static inline bool tide_trylock(struct tide_lock *lock)
@@ -34,17 +37,24 @@ static inline void tide_unlock(struct tide_lock *lock)
 static inline bool tide_lock_within(struct tide_lock *lock)
 {
 	uint64_t begin = tide_ticks();
+	bool hopeless = atomic_load_explicit(&lock->timeouts, memory_order_relaxed) >= TIDE_LOCK_PATIENCE;
 	for (unsigned spin = 0; !tide_trylock(lock); spin++) {
+		if (hopeless)
+			return false;
 		if (spin < TIDE_LOCK_SPINS) {
 #if defined(__x86_64__)
 			__builtin_ia32_pause();
 #endif
 			continue;
 		}
-		if (tide_ticks() - begin > TIDE_LOCK_TICKS)
+		if (tide_ticks() - begin > TIDE_LOCK_TICKS) {
+			atomic_fetch_add_explicit(&lock->timeouts, 1, memory_order_relaxed);
 			return false;
+		}
 		tide_sys_yield();
 	}
+	if (atomic_load_explicit(&lock->timeouts, memory_order_relaxed))
+		atomic_store_explicit(&lock->timeouts, 0, memory_order_relaxed);
 	return true;
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -193,6 +194,12 @@ int tide_sys_move(void *from, void *to, size_t len)
 int tide_sys_madvise(void *at, size_t len, int advice)
 {
 	return (int)call(SYS_madvise, (long)at, (long)len, advice, 0, 0, 0);
+}
+
+bool tide_sys_on_other_stack(void)
+{
+	stack_t now;
+	return call(SYS_sigaltstack, 0, (long)&now, 0, 0, 0, 0) != 0 || now.ss_flags & SS_ONSTACK;
 }
 
 long tide_sys_getpid(void)

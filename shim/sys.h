@@ -76,6 +76,8 @@ int tide_sys_munmap(void *, size_t len);
 /* Moves a mapping over another of the same length. */
 int tide_sys_move(void *from, void *to, size_t len);
 int tide_sys_madvise(void *, size_t len, int advice);
+/* Whether a handler runs on its alternate stack now; true also if that cannot be asked. */
+bool tide_sys_on_other_stack(void);
 long tide_sys_getpid(void);
 long tide_sys_getppid(void);
 long tide_sys_gettid(void);

@@ -62,18 +62,21 @@ def test_alternate_stack(tmp_path):
 
 def test_signal_storm(tmp_path):
     """P53, P69, P75: handlers allocate in the middle of our own work, as often as can be: recorded or counted, never repeated."""
-    info, losses, log = info_of(tmp_path, "signal_storm", 5000)
+    info, losses, log = info_of(tmp_path, "signal_storm", 2000)
     assert set(losses) <= {"reentrant", "no_space"}
     rows = [line.split()[6] for line in harness.tidemark("dump", log).splitlines()]
-    assert rows.count("malloc") + sum(losses.values()) >= 5000
-    assert info["coverage"]["evicted"] > 0 or rows.count("malloc") > 4900
+    assert rows.count("malloc") + sum(losses.values()) >= 2000
+    assert info["coverage"]["evicted"] > 0 or rows.count("malloc") > 1900
 
 
 def test_jumps_out_of_recording(tmp_path):
-    """P70: siglongjmp from handlers, out of anything; the program goes on at its pace, and so does the log."""
-    _, _, log = info_of(tmp_path, "jump_storm", 300)
+    """P70: siglongjmp from handlers, out of anything; the program goes on at its pace, and every later event is recorded or, if a jump
+    left the compressor in the middle of a block, counted."""
+    info, losses, log = info_of(tmp_path, "jump_storm", 300)
+    assert set(losses) <= {"reentrant", "no_space", "census"}
     rows = [line.split()[6] for line in harness.tidemark("dump", log).splitlines()]
-    assert rows.count("malloc") > 1000
+    later = rows.count("malloc") + rows.count("free") + losses.get("no_space", 0) + info["coverage"]["evicted"]
+    assert later >= 2 * 200_000
 
 
 def test_coroutines(tmp_path):
