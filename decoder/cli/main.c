@@ -10,13 +10,9 @@
 #include "render/safe.h"
 
 const struct tide_cmd *const tide_commands[] = {
-	&tide_cmd_record,   &tide_cmd_report,
-	&tide_cmd_ledger,   &tide_cmd_pins,
-	&tide_cmd_arenas,   &tide_cmd_leaks,
-	&tide_cmd_peak,     &tide_cmd_top,
-	&tide_cmd_timeline, &tide_cmd_diff,
-	&tide_cmd_info,     &tide_cmd_dump,
-	&tide_cmd_verify,   NULL,
+	&tide_cmd_record, &tide_cmd_report, &tide_cmd_ledger, &tide_cmd_pins,     &tide_cmd_arenas,
+	&tide_cmd_leaks,  &tide_cmd_peak,   &tide_cmd_top,    &tide_cmd_timeline, &tide_cmd_diff,
+	&tide_cmd_replay, &tide_cmd_info,   &tide_cmd_dump,   &tide_cmd_verify,   NULL,
 };
 
 /* Ten lines: what to do first, and the names of the rest. */
@@ -75,7 +71,14 @@ static int answer(const struct tide_cmd *c, struct tide_args *args, struct tide_
 
 static int run(const struct tide_cmd *c, int argc, char **argv)
 {
-	struct tide_args args = {.top = 20, .fail_on = TIDE_UNSET, .progress = isatty(STDERR_FILENO)};
+	struct tide_args args = {
+		.top = 20,
+		.fail_on = TIDE_UNSET,
+		.arena_max = TIDE_UNSET,
+		.trim_every = TIDE_UNSET,
+		.timeout = TIDE_UNSET,
+		.progress = isatty(STDERR_FILENO),
+	};
 	struct tide_error err = {0};
 	int code = TIDE_EXIT_OK;
 	if (tide_opts_parse(c, argc, argv, &args, &err))

@@ -102,11 +102,31 @@ static const struct tide_column diff[] = {
 };
 const struct tide_table tide_table_diff = {"sites", "DIFF  what changed, by stack", "nothing changed", TABLE(diff)};
 
+static const struct tide_column replay[] = {
+	{"name", "replayed", TIDE_TYPE_TEXT, false},
+	{"peak_rss_bytes", "peak RSS", TIDE_TYPE_BYTES, false},
+	{"peak_change_bytes", "to as-is", TIDE_TYPE_BYTES, true},
+	{"end_rss_bytes", "end RSS", TIDE_TYPE_BYTES, false},
+	{"end_change_bytes", "to as-is", TIDE_TYPE_BYTES, true},
+	{"certain", "certain", TIDE_TYPE_TEXT, false},
+	{"title", NULL, TIDE_TYPE_TEXT, false},
+	{"why_not", NULL, TIDE_TYPE_TEXT, false},
+	{"note", NULL, TIDE_TYPE_TEXT, false},
+	{"floor_bytes", NULL, TIDE_TYPE_BYTES, false},
+	{"failed_allocations", NULL, TIDE_TYPE_COUNT, false},
+	{"failed_bytes", NULL, TIDE_TYPE_BYTES, false},
+	{"took_ms", NULL, TIDE_TYPE_COUNT, false},
+	{"timeline", NULL, TIDE_TYPE_LIST, false},
+};
+const struct tide_table tide_table_replay = {"settings", "REPLAY  the same allocations, carried out again",
+					     "nothing ran", TABLE(replay)};
+
 const struct tide_table *tide_table_named(const char *id)
 {
 	static const struct tide_table *const all[] = {
-		&tide_table_processes, &tide_table_ledger, &tide_table_pins,     &tide_table_leaks,  &tide_table_top,
-		&tide_table_peak,      &tide_table_arenas, &tide_table_timeline, &tide_table_places, &tide_table_diff,
+		&tide_table_processes, &tide_table_ledger, &tide_table_pins,   &tide_table_leaks,
+		&tide_table_top,       &tide_table_peak,   &tide_table_arenas, &tide_table_timeline,
+		&tide_table_places,    &tide_table_diff,   &tide_table_replay,
 	};
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		if (strcmp(all[i]->id, id) == 0)
