@@ -29,6 +29,7 @@ struct gathering {
 	uint32_t key_len, stack_len;
 	bool in_python; /* a Python frame was met */
 	bool failed;
+	unsigned side;
 	const char *interpreter; /* module of the interpreter; NULL: not known */
 };
 
@@ -48,12 +49,22 @@ static const char *last_part(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* What a frame is matched by; `lines`: by its line, too. */
-static struct digest frame_digest(const struct tide_symbol *s, bool lines)
+/* The line that a frame is matched by. A code object without a name of its own is told from its like by its place in the file. */
+static uint64_t line_to_match(const struct tide_symbol *s)
+{
+	size_t len = s->function ? strlen(s->function) : 0;
+	bool named = len && s->function[len - 1] != '>';
+	if (s->line <= 0)
+		return 0;
+	return s->python && named && s->first_line > 0
+		       ? UINT64_C(1) << 40 | (uint64_t)(s->line - s->first_line + INT32_MAX)
+		       : (uint64_t)s->line;
+}
+
+static struct digest frame_digest(const struct tide_symbol *s, uint64_t line)
 {
 	struct digest d = {1, 2};
-	uint64_t numbers[3] = {s->python | s->cut * 2u, lines && s->line > 0 ? (uint64_t)s->line : 0,
-			       s->function ? 0 : s->offset};
+	uint64_t numbers[3] = {s->python | s->cut * 2u, line, s->function ? 0 : s->offset};
 	d = mix_text(mix(d, numbers, sizeof numbers), s->function);
 	d = mix_text(d, last_part(s->file));
 	return s->python ? d : mix_text(d, last_part(s->module));
@@ -128,24 +139,35 @@ static bool copy_frame(const struct tide_symbol *s, struct tide_symbol *ret)
 	return false;
 }
 
+/* Adds the frame as number `frames`, with the number of the one that it is matched as. */
+static bool add_frame(struct tide_profile *p, const struct tide_symbol *s, struct digest key)
+{
+	struct digest matched = frame_digest(s, line_to_match(s));
+	uint32_t match = known(p->match_index, matched);
+	if (!copy_frame(s, &p->frame[p->frames]))
+		return false;
+	if ((match == UINT32_MAX && !remember(&p->match_index, matched, p->frames)) ||
+	    !remember(&p->frame_index, key, p->frames)) {
+		free_frame(&p->frame[p->frames]);
+		return false;
+	}
+	p->match[p->frames] = match == UINT32_MAX ? p->frames : match;
+	p->frames++;
+	return true;
+}
+
 /* The frame's number; UINT32_MAX: no memory. */
 static uint32_t frame_number(struct tide_profile *p, const struct tide_symbol *s)
 {
-	struct digest key = frame_digest(s, true);
+	struct digest key = frame_digest(s, s->line > 0 ? (uint64_t)s->line : 0);
 	uint32_t number = known(p->frame_index, key);
 	if (number != UINT32_MAX)
 		return number;
 	struct tide_symbol *frame = room(p->frame, p->frames, 1, &p->frames_cap, sizeof *frame);
-	if (!frame)
-		return UINT32_MAX;
-	p->frame = frame;
-	if (!copy_frame(s, &frame[p->frames]))
-		return UINT32_MAX;
-	if (!remember(&p->frame_index, key, p->frames)) {
-		free_frame(&frame[p->frames]);
-		return UINT32_MAX;
-	}
-	return p->frames++;
+	p->frame = frame ? frame : p->frame;
+	uint32_t *match = room(p->match, p->frames, 1, &p->matches_cap, sizeof *match);
+	p->match = match ? match : p->match;
+	return frame && match && add_frame(p, s, key) ? p->frames - 1 : UINT32_MAX;
 }
 
 static bool of_interpreter(const struct gathering *g, const struct tide_symbol *s)
@@ -181,6 +203,8 @@ static void shorten_key(struct gathering *g)
 	}
 	if (g->in_python)
 		g->key_len = kept;
+	for (uint32_t i = 0; i < g->key_len; i++)
+		g->key[i] = g->profile->match[g->key[i]];
 }
 
 static bool append(struct tide_profile *p, const uint32_t *numbers, uint32_t len, uint32_t *ret_at)
@@ -241,7 +265,7 @@ static void add_pin(struct tide_measures *m, const struct tide_pin *pin)
 static bool keep_biggest(struct tide_profile *p, struct tide_profile_row *row, const struct gathering *g,
 			 const struct tide_site *s)
 {
-	uint64_t weight = s->live_bytes + s->peak_bytes + 1;
+	uint64_t weight = ((s->live_bytes + s->peak_bytes) / 2 + 1) | (uint64_t)g->side << 63;
 	if (weight <= row->biggest)
 		return true;
 	row->biggest = weight;
@@ -277,6 +301,7 @@ enum tide_status tide_profile_add(struct tide_profile *p, const struct tide_anal
 	bool ok = g && pin, uncertain = a->uncertain_bytes && a->uncertain_bytes >= a->state.live_bytes;
 	if (g) {
 		g->profile = p;
+		g->side = side;
 		g->interpreter = tide_symbols_interpreter(symbols);
 	}
 	for (uint32_t i = 0; ok && i < a->state.sites; i++) {
@@ -299,8 +324,10 @@ void tide_profile_release(struct tide_profile *p)
 	for (uint32_t i = 0; i < p->frames; i++)
 		free_frame(&p->frame[i]);
 	forget(&p->frame_index);
+	forget(&p->match_index);
 	forget(&p->row_index);
 	free(p->frame);
+	free(p->match);
 	free(p->word);
 	free(p->row);
 	*p = (struct tide_profile){0};

@@ -3,7 +3,8 @@
  * a tree and machines can be added and compared.
  *
  * Two stacks are the same when their keys are. A native stack's key is its frames by (module's name, function, file, line);
- * a frame without a function is (module's name, offset). A stack with Python frames has those as its key, by (file's last
+ * a frame without a function is (module's name, offset). Lines of a Python function count from its first one, so that code
+ * above it may change. A stack with Python frames has those as its key, by (file's last
  * part, function, line), and before them the native frames that the innermost one called, of which the interpreter's own count only by
  * the innermost: how the interpreter came from a line to an allocation differs with its caches.
  */
@@ -27,18 +28,19 @@ struct tide_profile_row {
 	struct tide_measures side[TIDE_SIDES];
 	uint32_t key, key_len;     /* frames that it was matched by, innermost first: in `word` */
 	uint32_t stack, stack_len; /* frames of the biggest of the stacks gathered here: in `word` */
-	uint64_t biggest;          /* measure of that stack */
+	uint64_t biggest;          /* weight of that stack; of two sides, the later one's weigh more */
 };
 
 struct tide_profile_index;
 struct tide_profile {
 	struct tide_symbol *frame; /* distinct frames; texts owned */
-	uint32_t frames, frames_cap;
+	uint32_t *match;           /* by frame: the first one that counts as the same; keys are made of those */
+	uint32_t frames, frames_cap, matches_cap;
 	uint32_t *word; /* frame numbers */
 	uint32_t words, words_cap;
 	struct tide_profile_row *row;
 	uint32_t rows, rows_cap;
-	struct tide_profile_index *frame_index, *row_index;
+	struct tide_profile_index *frame_index, *match_index, *row_index;
 };
 
 /* Zero is an empty profile. */

@@ -30,7 +30,7 @@ static void usage(FILE *out)
 			column = 0;
 		column += (size_t)fprintf(out, "%s%s", before, tide_commands[i]->name);
 	}
-	fputs("\n`tidemark COMMAND --help` has the options; `man tidemark` the rest.\n", out);
+	fputs("\n\n`tidemark COMMAND --help` has the options; `man tidemark` the rest.\n", out);
 }
 
 static void say(const char *text)

@@ -104,6 +104,7 @@ enum tide_status tide_opts_parse(const struct tide_cmd *c, int argc, char **argv
 			options &= !c->stops_at_operand;
 		}
 	}
+	args->operand[args->operands] = NULL;
 	if (!args->help && (args->operands < c->min_operands || args->operands > c->max_operands))
 		return tide_error_set(err, TIDE_ERR_USAGE, "%s %s; usage: tidemark %s [OPTIONS] %s", c->name,
 				      args->operands < c->min_operands ? "needs more than that"

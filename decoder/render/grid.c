@@ -7,7 +7,7 @@
 #include "render/safe.h"
 #include "render/value.h"
 
-enum { COLUMNS_MOST = 16, STACK_FRAMES = 12, TEXT_LEAST = 16, CELL_MOST = 24 };
+enum { COLUMNS_MOST = 16, STACK_FRAMES = 6, TEXT_LEAST = 16, CELL_MOST = 24 };
 
 void tide_paint(const struct tide_sink *sink, enum tide_paint paint)
 {
@@ -145,26 +145,38 @@ static void frame_name(FILE *out, const json_t *f, size_t columns)
 	fputs(offset, out);
 }
 
+/* How Python came from an import to a module's first line, in a dozen frames that are the same for all. */
+static bool of_importing(const json_t *f)
+{
+	return strncmp(tide_text_at(f, "file"), "<frozen importlib", 17) == 0;
+}
+
+static void frame_line(const struct tide_sink *sink, const json_t *f)
+{
+	spaces(sink->out, 12);
+	frame_name(sink->out, f, 40);
+	if (tide_known_at(f, "line")) {
+		fprintf(sink->out, "  ");
+		tide_safe_text(sink->out, tide_text_at(f, "file"), 38);
+		fprintf(sink->out, ":%lld", tide_number_at(f, "line"));
+	}
+	fputc('\n', sink->out);
+}
+
 void tide_stack_text(const struct tide_sink *sink, const json_t *frames, size_t most)
 {
-	size_t i;
+	size_t i, shown = 0;
 	const json_t *f;
 	tide_paint(sink, TIDE_DIM);
 	json_array_foreach(frames, i, f)
 	{
-		if (i >= most)
-			break;
-		spaces(sink->out, 12);
-		frame_name(sink->out, f, 40);
-		if (tide_known_at(f, "line")) {
-			fprintf(sink->out, "  ");
-			tide_safe_text(sink->out, tide_text_at(f, "file"), 38);
-			fprintf(sink->out, ":%lld", tide_number_at(f, "line"));
-		}
-		fputc('\n', sink->out);
+		if (shown >= most || (i > 0 && of_importing(f)))
+			continue;
+		frame_line(sink, f);
+		shown++;
 	}
-	if (json_array_size(frames) > most)
-		fprintf(sink->out, "%12s... %zu more frames\n", "", json_array_size(frames) - most);
+	if (json_array_size(frames) > shown)
+		fprintf(sink->out, "%12s... %zu more frames\n", "", json_array_size(frames) - shown);
 	tide_paint(sink, TIDE_PLAIN);
 }
 

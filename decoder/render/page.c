@@ -106,12 +106,12 @@ static const char *meaning(const char *kind)
 {
 	static const char *const words[][2] = {
 		{"live", "malloc blocks in use"},
-		{"allocator_overhead", "malloc's own headers and rounding, around blocks in use"},
-		{"pinned_waste", "free, but on pages that also hold a block in use"},
-		{"trimmable", "free whole pages that malloc keeps; malloc_trim returns them"},
+		{"allocator_overhead", "malloc's headers and rounding, around blocks in use"},
+		{"pinned_waste", "free, on pages that also hold a block in use"},
+		{"trimmable", "free whole pages that malloc_trim would give back"},
 		{"pymalloc_live", "Python objects in use"},
-		{"pymalloc_free_in_pools", "free, in 4 or 16 KiB pools that also hold an object in use"},
-		{"pymalloc_free_pools", "free whole pools, in arenas that also hold an object in use"},
+		{"pymalloc_free_in_pools", "free, in pools that also hold an object in use"},
+		{"pymalloc_free_pools", "free pools, in arenas that also hold one in use"},
 		{"mmap_direct", "mapped by the program itself, not by malloc"},
 		{"thread_stacks", "stacks"},
 		{"file_private", "files: pages this process has changed"},

@@ -98,6 +98,7 @@ static bool python_frame(struct tide_symbols *s, uint64_t word, tide_symbol_fn *
 		symbol.function = code->function;
 		symbol.file = code->file;
 		symbol.line = tide_python_line(code, offset);
+		symbol.first_line = code->first_line <= INT32_MAX ? (int)code->first_line : 0;
 	}
 	return each(arg, &symbol);
 }

@@ -16,7 +16,8 @@ struct tide_objects;
 struct tide_symbol {
 	const char *function;
 	const char *file;
-	int line; /* <= 0: unknown */
+	int line;       /* <= 0: unknown */
+	int first_line; /* Python: of the function; <= 0: unknown */
 	const char *module;
 	uint64_t offset; /* in the module; Python: in the code object, in bytes */
 	bool python;
