@@ -192,6 +192,10 @@ void tide_record_alloc(enum tide_kind kind, const struct tide_regs *regs, const 
 
 void tide_record_free(enum tide_kind kind, const void *addr)
 {
+	/* a finalizing interpreter first frees what it had kept for later use, with no allocation between: the mark comes before */
+	if (kind == TIDE_KIND_PYFREE && __builtin_expect(tide_python_finalizing(), 0) &&
+	    !atomic_load_explicit(&finalizing_seen, memory_order_relaxed))
+		tide_record_look();
 	struct tide_lane *lane = tide_lane_enter();
 	if (!lane) {
 		tide_shadow_take(addr, TIDE_TAG_NONE);
