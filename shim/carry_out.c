@@ -12,8 +12,9 @@
 #define CHUNK 1800u /* blocks of one frame: tide_carry_blocks_bound(CHUNK) <= OUT_LEN */
 #define OUT_LEN (TIDE_BLOCK_MAX)
 /* Largest share of the ring, in 16ths, that carried blocks take before only a sample of them is kept. */
-#define SHARE_MAX 9u
+#define SHARE_MAX 11u
 #define SAMPLE_FIRST 64u /* bytes */
+#define TAIL 1024u       /* bytes at the end of a segment that may stay empty */
 
 struct chunk {
 	struct tide_carry_block *block;
@@ -44,7 +45,7 @@ bool tide_carry_out_init(void)
 	carry.bytes = (uint32_t *)(memory + 3 * chunk);
 	carry.bytes_epoch = carry.bytes + segments;
 	carry.out = (uint8_t *)(carry.bytes_epoch + segments);
-	uint32_t fits = tide_logfile.geometry.segment_len / 24;
+	uint32_t fits = tide_logfile.geometry.segment_len / 8;
 	carry.cap = fits < CHUNK ? fits : CHUNK;
 	return true;
 }
@@ -151,18 +152,24 @@ static void no_room(struct tide_carry_block *block, uint32_t count)
 	tide_pass.full = true;
 }
 
-static void flush(struct chunk *chunk)
+/* Writes blocks as one frame, or more if they are too many for a segment, or would leave much of one empty. */
+static void write_blocks(struct tide_carry_block *block, uint32_t count, unsigned shift)
 {
-	struct tide_carry_block *block = sort(chunk->block, carry.spare, chunk->count);
-	uint32_t count = unique(block, chunk->count);
-	tide_sites_define();
+	size_t longest = tide_logfile.geometry.segment_len - sizeof(struct tide_segment) - sizeof(struct tide_frame);
 	while (count > 0) {
-		uint8_t *end = tide_carry_put_blocks(carry.out, block, count, chunk->shift);
+		uint8_t *end = tide_carry_put_blocks(carry.out, block, count, shift);
 		size_t packed = tide_ring_pack(carry.out, (size_t)(end - carry.out));
+		size_t room = tide_ring_room();
+		if (count > 1 && (packed > longest || (packed > room && room > TAIL))) {
+			write_blocks(block, count / 2, shift);
+			block += count / 2;
+			count -= count / 2;
+			continue;
+		}
 		uint32_t epoch = packed ? tide_ring_reserve(packed, 1) : 0;
 		if (epoch == 0) {
 			no_room(block, count);
-			break;
+			return;
 		}
 		/* the tag says where the block is written, so it comes after the place is known; who died meanwhile leaves */
 		uint8_t tag = tide_tag(epoch, TIDE_TAG_CARRIED);
@@ -172,10 +179,17 @@ static void flush(struct chunk *chunk)
 			TIDE_FAULT("carry-tagged");
 			publish(end, epoch, packed, count, false);
 			TIDE_FAULT("carry-published");
-			break;
+			return;
 		}
 		count = still;
 	}
+}
+
+static void flush(struct chunk *chunk)
+{
+	struct tide_carry_block *block = sort(chunk->block, carry.spare, chunk->count);
+	tide_sites_define();
+	write_blocks(block, unique(block, chunk->count), chunk->shift);
 	chunk->count = 0;
 }
 

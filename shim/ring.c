@@ -124,6 +124,12 @@ static bool fits(size_t packed)
 	       ring.used + sizeof(struct tide_frame) + packed <= tide_logfile.geometry.segment_len;
 }
 
+size_t tide_ring_room(void)
+{
+	size_t used = ring.used + sizeof(struct tide_frame), len = tide_logfile.geometry.segment_len;
+	return tide_ring_epoch() > 0 && used < len ? len - used : 0;
+}
+
 size_t tide_ring_pack(const void *raw, size_t raw_len)
 {
 	/* the simple call: it writes the content size, which a reader wants, and fits the estimate for one block */

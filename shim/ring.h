@@ -39,11 +39,13 @@ bool tide_ring_put(const struct tide_frame *head, const void *raw, size_t raw_le
 /* ---- for the carrier, which must know the segment before it publishes; lock held ---- */
 uint32_t tide_ring_segments(void);
 /* Segments that events leave to the carrier: it needs room to make room. */
-#define TIDE_RING_SPARE 2u
+#define TIDE_RING_SPARE 3u
 /* Segments that can be begun without a pass. */
 uint32_t tide_ring_free(void);
 /* The segment of an epoch that has begun and was not overwritten. */
 struct tide_segment *tide_ring_segment(uint32_t epoch);
+/* Packed bytes that fit a frame in the current segment. */
+size_t tide_ring_room(void);
 /* Compresses into the ring's buffer: bytes that the frame will take, 0: it did not work. */
 size_t tide_ring_pack(const void *raw, size_t raw_len);
 /* Room for them, in a new segment if need be, and then one only if more than `spare` are free. The epoch in which they will

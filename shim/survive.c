@@ -13,8 +13,9 @@
 
 /* Old bytes looked through for each byte written: more than one, because what is carried is written again. */
 #define READ_A_WRITTEN 3u
-#define UNPACKED 3u     /* raw bytes that cost as much to look through as one that is packed */
-#define SITE_SHARE 128u /* one site for so many bytes of the ring, at most */
+#define READ_AT_MOST 10u /* when most of the ring is carried blocks, and segments run out */
+#define UNPACKED 3u      /* raw bytes that cost as much to look through as one that is packed */
+#define SITE_SHARE 128u  /* one site for so many bytes of the ring, at most */
 
 /* A frame whose block was begun in an earlier epoch than its segment. */
 struct straddler {
@@ -226,6 +227,8 @@ static uint32_t wanted_free(void)
 void tide_survive_work(size_t written)
 {
 	size_t read = 0, all = 0, most = READ_A_WRITTEN * written;
+	if (tide_ring_free() <= TIDE_RING_SPARE + 1)
+		most = READ_AT_MOST * written;
 	while (all < most && survive.usable) {
 		if (tide_pass.phase == TIDE_PASS_NONE && tide_ring_free() >= wanted_free())
 			return;

@@ -1,22 +1,51 @@
 /*
  * liveset - every block that a log says is live, for tests that have their own oracle: "address size" a line, hexadecimal
- * address, order of the table. Exit as the decoder's: 0 whole, 3 damaged, 4 unreadable.
+ * address, order of the table; with --sites also the number of its site and when it was allocated, and then
+ * "site number allocs bytes live-blocks live-bytes" for each, and a line of what was carried over. Exit as the decoder's: 0 whole, 3 damaged, 4 unreadable.
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "analyze/analysis.h"
+
+static void print(const struct tide_replay *state, bool sites)
+{
+	for (size_t i = 0; i < state->blocks.slots; i++) {
+		const struct tide_block_live *b = &state->blocks.slot[i];
+		if (!b->addr)
+			continue;
+		printf("%" PRIx64 " %" PRIu64, b->addr, b->size);
+		if (sites)
+			printf(" %" PRIu32 " %" PRIu64, b->site, b->time_ns);
+		printf("\n");
+	}
+	for (uint32_t i = 0; i < state->sites && sites; i++) {
+		const struct tide_site *s = &state->site[i];
+		printf("site %" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", i, s->allocs,
+		       s->alloc_bytes, s->live_blocks, s->live_bytes);
+	}
+}
+
+static void print_carried(const struct tide_carried *c)
+{
+	const struct tide_carry_totals *t = &c->totals;
+	printf("carried epoch %" PRIu32 " blocks %zu sample %" PRIu64 " dropped %" PRIu64 " unknown %" PRIu64
+	       " unreadable %" PRIu64 "\n",
+	       c->epoch, c->blocks, t->sample_bytes, t->dropped, t->unknown, t->unreadable);
+}
 
 int main(int argc, char **argv)
 {
 	struct tide_log *log;
 	struct tide_analysis *a;
 	struct tide_error err;
-	if (argc != 2) {
-		fprintf(stderr, "usage: liveset LOG\n");
+	bool sites = argc == 3 && strcmp(argv[1], "--sites") == 0;
+	if (argc != 2 + sites) {
+		fprintf(stderr, "usage: liveset [--sites] LOG\n");
 		return 2;
 	}
-	if (tide_log_open(argv[1], &log, &err)) {
+	if (tide_log_open(argv[argc - 1], &log, &err)) {
 		fprintf(stderr, "liveset: %s\n", err.text);
 		return 4;
 	}
@@ -24,10 +53,9 @@ int main(int argc, char **argv)
 		tide_log_free(log);
 		return 4;
 	}
-	const struct tide_blocks *blocks = &a->state.blocks;
-	for (size_t i = 0; i < blocks->slots; i++)
-		if (blocks->slot[i].addr)
-			printf("%" PRIx64 " %" PRIu64 "\n", blocks->slot[i].addr, blocks->slot[i].size);
+	print(&a->state, sites);
+	if (sites)
+		print_carried(tide_log_carried(log));
 	int code = tide_log_losses(log)->damaged ? 3 : 0;
 	tide_analysis_free(a);
 	tide_log_free(log);

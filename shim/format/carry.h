@@ -28,7 +28,7 @@ struct tide_carry_block {
 
 /* Precision of times, as powers of two of ticks: of what was just evicted, and of what is carried on. */
 #define TIDE_CARRY_SHIFT_FRESH 5u
-#define TIDE_CARRY_SHIFT_OLD 14u
+#define TIDE_CARRY_SHIFT_OLD 24u
 
 /* Most bytes that a section of `count` blocks takes. */
 static inline size_t tide_carry_blocks_bound(size_t count)

@@ -238,7 +238,8 @@ static inline struct tide_geometry tide_geometry_of(uint64_t size)
 	while (g.block_len < TIDE_BLOCK_MAX && g.block_len < size / 1024)
 		g.block_len *= 2;
 	g.defs_len = tide_round_down(size / 8, TIDE_PAGE);
-	g.lanes = (uint32_t)(size / 4 / g.block_len);
+	/* in a small file what lives needs the room more than threads do */
+	g.lanes = (uint32_t)(size / (size < (8u << 20) ? 8 : 4) / g.block_len);
 	if (g.lanes > 4096)
 		g.lanes = 4096;
 	g.shared_lanes = g.lanes / 16 ? g.lanes / 16 : 1;

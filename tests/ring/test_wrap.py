@@ -26,15 +26,76 @@ def kill_once(tmp_path, i, delay, **env):
     return harness.only_log(logs), harness.Oracle(oracle)
 
 
-def test_kill_while_it_wraps(tmp_path):
-    """P35: 4 threads that free each other's blocks; the live set is the oracle's up to the calls in flight."""
+def kill_often(tmp_path, runs):
     generator = random.Random(4)
     laps = 0
-    for i in range(RUNS):
+    for i in range(runs):
         log, oracle = kill_once(tmp_path, i, 0.02 + generator.random() * 0.3, TIDEMARK_SIZE="256K")
         coverage = wrapped(log)
         assert oracle.differences(log) == [], (i, log)
         assert coverage["uncertain_bytes"] <= 4 * 64 * 4096  # of reallocs in flight
         laps += coverage["evicted"] > 0
         log.unlink()
-    assert laps >= RUNS // 2
+    assert laps >= runs // 2
+
+
+def test_kill_while_it_wraps(tmp_path):
+    """P35: 4 threads that free each other's blocks; the live set is the oracle's up to the calls in flight."""
+    kill_often(tmp_path, RUNS)
+
+
+def account(output):
+    """What wrap_sites printed: {address: (size, site)}, {function: (allocs, bytes)}."""
+    blocks, sites = {}, {}
+    for line in output.decode().splitlines():
+        words = line.split()
+        if words[0] == "block":
+            blocks[int(words[1], 16)] = (int(words[2]), int(words[3]))
+        else:
+            sites[words[1]] = (int(words[2]), int(words[3]))
+    return blocks, sites
+
+
+def told(log):
+    """The same of the log: {address: (size, site number)}, {site number: (allocs, bytes)}, and when blocks were allocated."""
+    blocks, sites, times = {}, {}, {}
+    for line in harness.run([harness.BUILD / "tools" / "liveset", "--sites", log]).stdout.decode().splitlines():
+        words = line.split()
+        if words[0] == "site":
+            sites[int(words[1])] = (int(words[2]), int(words[3]))
+        elif words[0] != "carried":
+            blocks[int(words[0], 16)] = (int(words[1]), int(words[2]))
+            times[int(words[0], 16)] = int(words[3])
+    return blocks, sites, times
+
+
+def check_sites(log, output):
+    blocks, sites = account(output)
+    found, sums, times = told(log)
+    missing = [a for a in blocks if found.get(a, (0, 0))[0] != blocks[a][0]]
+    assert not missing, (len(missing), len(blocks))
+    site_of = {}  # number in the log -> keep_N
+    for address, (_, site) in blocks.items():
+        assert site_of.setdefault(found[address][1], site) == site, "blocks of two functions have one site"
+    for number, site in site_of.items():
+        assert sums[number] == sites[f"keep_{site}"], site
+    rest = sorted(sums.values())
+    for name, total in sites.items():
+        assert total in rest, (name, total, "no site has these totals")
+        rest.remove(total)
+    extra = [a for a in found if found[a][1] in site_of and a not in blocks]
+    assert not extra, "blocks that died are listed"
+    order = [times[a] for a in blocks]
+    return blocks, order
+
+
+def test_sites_and_totals_are_exact(tmp_path):
+    """Long-lived blocks with their site and size, and all that each site ever allocated, after hundreds of laps."""
+    done = harness.run([harness.PROGRAMS / "wrap_sites", 2000, 4000000, 500], logs=tmp_path, env={"TIDEMARK_SIZE": "512K"})
+    assert done.returncode == 0
+    log = harness.only_log(tmp_path)
+    coverage = wrapped(log)
+    assert coverage["evicted"] > 3500000 and coverage["uncertain_bytes"] == 0, coverage
+    blocks, order = check_sites(log, done.stdout)
+    assert len(blocks) == 1500
+    assert order == sorted(order), "blocks are as old as they were allocated one after the other"
