@@ -15,6 +15,11 @@
 
 #define VERSION 1
 #define COST_SHARE 50u /* the next census waits this many times what the last one took: at most 2 % */
+/* While RSS stays as it is, censuses say nothing new and push events out of the ring: they come after 8 intervals, then 16 ... */
+#define STEADY_FIRST 8u
+#define STEADY_MOST 1024u
+#define MOVED_LEAST (UINT64_C(1) << 20)
+#define MOVED_SHARE 32u
 
 struct tide_census_writer {
 	uint8_t *part; /* block_len bytes */
@@ -31,6 +36,10 @@ static struct {
 	uint64_t taken;
 	uint64_t cost_ns;
 	_Atomic uint64_t next_ns; /* no census by interval before this */
+	uint64_t rss;             /* bytes, at the last one */
+	uint64_t steady_ns;       /* none before this while RSS has not moved */
+	uint64_t steady_intervals;
+	bool forked; /* a child that has not taken its first one */
 } census;
 
 static bool flush(struct tide_census_writer *w, bool last)
@@ -90,6 +99,36 @@ static bool begin(struct tide_census_writer *w, enum tide_census_reason reason, 
 	return w->part && append(w, head, sizeof head);
 }
 
+/* Resident bytes, as /proc/self/statm has them: cheap, and good enough to see that something has moved. */
+static uint64_t resident(void)
+{
+	char text[128];
+	uint64_t pages = 0;
+	if (tide_sys_slurp("/proc/self/statm", text, sizeof text) <= 0)
+		return 0;
+	const char *at = text;
+	while (*at && *at != ' ')
+		at++;
+	for (at += *at == ' '; *at >= '0' && *at <= '9'; at++)
+		pages = pages * 10 + (uint64_t)(*at - '0');
+	return pages * TIDE_PAGE;
+}
+
+/* Whether a census by interval would tell anything new: RSS rose or fell, or it is long ago. */
+static bool is_worth_it(uint64_t now)
+{
+	uint64_t rss = resident(), apart = rss > census.rss ? rss - census.rss : census.rss - rss;
+	bool moved = apart >= MOVED_LEAST && apart >= census.rss / MOVED_SHARE;
+	if (!moved && now < census.steady_ns)
+		return false;
+	census.steady_intervals = moved || !census.steady_intervals ? STEADY_FIRST : census.steady_intervals * 2;
+	if (census.steady_intervals > STEADY_MOST)
+		census.steady_intervals = STEADY_MOST;
+	census.steady_ns = now + census.steady_intervals * tide_config.census_ns;
+	census.rss = rss;
+	return true;
+}
+
 static void take(enum tide_census_reason reason, uint64_t now)
 {
 	struct tide_census_writer *w = &census.writer;
@@ -109,7 +148,7 @@ static void take(enum tide_census_reason reason, uint64_t now)
 
 void tide_census(enum tide_census_reason reason)
 {
-	bool always = reason == TIDE_CENSUS_EXIT || reason == TIDE_CENSUS_FINALIZING || reason == TIDE_CENSUS_FORK;
+	bool always = reason == TIDE_CENSUS_EXIT || reason == TIDE_CENSUS_FINALIZING;
 	if (tide_config.census_ns == UINT64_MAX || !tide_logfile.base || tide_logfile.is_private ||
 	    tide_sys_forbidden())
 		return;
@@ -125,13 +164,19 @@ void tide_census(enum tide_census_reason reason)
 		return;
 	if (!tide_trylock(&census.lock))
 		return;
-	take(reason, now);
+	if (always || census.forked || is_worth_it(now))
+		take(census.forked && !always ? TIDE_CENSUS_FORK : reason, now);
+	else
+		atomic_store_explicit(&census.next_ns, now + tide_config.census_ns, memory_order_relaxed);
+	census.forked = false;
 	tide_unlock(&census.lock);
 }
 
 void tide_census_fork_child(void)
 {
 	census.taken = 0;
-	atomic_store_explicit(&census.next_ns, 0, memory_order_relaxed);
+	census.forked = true; /* what it inherited is told as soon as it has a log */
+	census.rss = census.steady_ns = census.steady_intervals = 0;
+	atomic_store_explicit(&census.next_ns, 1, memory_order_relaxed);
 	tide_unlock(&census.lock);
 }

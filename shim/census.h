@@ -21,15 +21,17 @@ enum tide_census_record {
 	TIDE_CENSUS_REGION = 2,
 	TIDE_CENSUS_PYARENA = 3,
 	TIDE_CENSUS_MALLINFO = 4,
+	TIDE_CENSUS_THREADS = 5,
 	TIDE_CENSUS_PYSITES = 16,
 	TIDE_CENSUS_PYTYPE = 17
 };
 
-/* Takes a census now if TIDEMARK_CENSUS allows it (EXIT, FINALIZING and FORK always), nobody else is taking one, and the
- * program has not put itself under seccomp. Costs a handful of raw system calls. errno and descriptors unchanged. */
+/* Takes a census now if TIDEMARK_CENSUS allows it (EXIT and FINALIZING always), RSS has moved since the last one or that is long
+ * ago, nobody else is taking one, and the program has not put itself under seccomp. Costs a handful of raw system calls. errno
+ * and descriptors unchanged. */
 void tide_census(enum tide_census_reason);
 
-/* A forked child: census numbers start again. */
+/* A forked child: census numbers start again, and its first one (FORK) is due as soon as it has a log. */
 void tide_census_fork_child(void);
 
 struct tide_census_writer;

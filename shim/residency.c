@@ -201,9 +201,11 @@ static uint64_t kilobytes(const char *text, const char *name)
 static void put_rss(struct reader *r)
 {
 	char *text = r->scratch->text;
-	uint64_t exact = 0;
-	if (tide_sys_slurp("/proc/self/smaps_rollup", text, sizeof r->scratch->text) > 0)
+	uint64_t exact = 0, huge = 0;
+	if (tide_sys_slurp("/proc/self/smaps_rollup", text, sizeof r->scratch->text) > 0) {
 		exact = kilobytes(text, "\nRss:");
+		huge = kilobytes(text, "\nAnonHugePages:");
+	}
 	if (tide_sys_slurp("/proc/self/status", text, sizeof r->scratch->text) <= 0) {
 		r->ok = false;
 		return;
@@ -214,12 +216,53 @@ static void put_rss(struct reader *r)
 	tide_out_varint(&out, kilobytes(text, "\nRssAnon:"));
 	tide_out_varint(&out, kilobytes(text, "\nRssFile:"));
 	tide_out_varint(&out, kilobytes(text, "\nRssShmem:"));
+	tide_out_varint(&out, huge);
 	r->ok = tide_census_put(r->writer, TIDE_CENSUS_RSS, out.begin, tide_out_len(&out));
+}
+
+struct dirent64 { /* getdents64(2) */
+	uint64_t inode, offset;
+	uint16_t len;
+	uint8_t type;
+	char name[];
+};
+
+/* The threads that live now: a dead one's stack and cache hold nothing any more. */
+static void put_threads(struct reader *r)
+{
+	char *text = r->scratch->text;
+	struct tide_out out = tide_out_of(r->scratch->record, sizeof r->scratch->record);
+	int dir = tide_sys_open_high("/proc/self/task");
+	long n = 0;
+	while (dir >= 0 && (n = tide_syscall(SYS_getdents64, dir, (long)text, sizeof r->scratch->text, 0, 0, 0)) > 0) {
+		for (long at = 0; at < n;) {
+			const struct dirent64 *entry = (const struct dirent64 *)(text + at);
+			uint64_t tid = 0;
+			number(entry->name, 10, &tid);
+			if (tid)
+				tide_out_varint(&out, tid);
+			at += entry->len;
+		}
+	}
+	if (dir >= 0)
+		tide_sys_close(dir);
+	if (dir >= 0 && n == 0 && !out.full)
+		r->ok = r->ok && tide_census_put(r->writer, TIDE_CENSUS_THREADS, out.begin, tide_out_len(&out));
+}
+
+/* Pages of the scratch memory are resident from here on, as RSS will say when it is read last. */
+static void touch(struct scratch *scratch)
+{
+	volatile uint8_t *page = (uint8_t *)scratch;
+	for (size_t at = 0; at < sizeof *scratch; at += TIDE_PAGE)
+		page[at] = 0;
 }
 
 bool tide_residency(struct tide_census_writer *writer, void *scratch)
 {
 	struct reader r = {.writer = writer, .scratch = scratch, .ok = true};
+	touch(scratch);
+	put_threads(&r);
 	int maps = tide_sys_open_high("/proc/self/maps");
 	r.pagemap = tide_sys_open_high("/proc/self/pagemap");
 	if (maps >= 0)

@@ -138,8 +138,6 @@ void tide_analysis_free(struct tide_analysis *a)
 	tide_replay_release(&a->state);
 	free(a->arena);
 	free(a->pin);
-	free(a->group);
-	free(a->set_pin);
 	free(a->moment);
 	free(a->sample);
 	tide_type_counts_release(&a->types);

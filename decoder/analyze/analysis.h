@@ -26,32 +26,33 @@ struct tide_arena {
 	uint64_t base, reserved, resident, live_bytes, live_blocks, stranded;
 	uint64_t trim;      /* malloc_trim(0) would give back now */
 	uint64_t by_itself; /* goes back without it, with the next frees */
-	uint32_t holders;   /* groups (analyze/groups.h) with live blocks in it; 0: none, or not known which */
+	uint32_t holders;   /* sites with live blocks in it (at most 65); 0: none, or not all known */
 	uint32_t mappings;  /* glibc-mmap: blocks with a mapping of their own that this row sums up */
 	enum tide_consequence consequence;
 };
 
-/* A group of sites that holds memory which nothing live uses. */
+/* A place whose live blocks hold memory that nothing uses: a line, function or return address on their stacks, not
+ * necessarily the innermost one (analyze/keys.h). */
 struct tide_pin {
-	uint32_t site;   /* the one of the group with most of the blocks */
-	uint32_t group;  /* analyze/groups.h */
-	uint32_t sites;  /* of the group, with blocks that hold something */
-	uint64_t arenas; /* that hold a block of it: pymalloc arenas and malloc heaps */
-	uint64_t blocks, bytes;
-	uint64_t pins_bytes; /* stranded bytes of the arenas and pages in which its blocks sit */
-	uint64_t
-		releases_bytes; /* resident bytes that go back when all its blocks die; malloc heaps: then with malloc_trim(0) */
-	uint64_t returns_bytes; /* of these, without malloc_trim */
-	uint64_t error_bytes;   /* releases_bytes may be off by so much: chunks that thread caches keep */
+	uint32_t site;           /* one of its sites: with the place as innermost frame, if there is such a one */
+	uint32_t native, python; /* stack from the place outwards: nodes, as in struct tide_site */
+	uint32_t sites;
+	uint64_t arenas;        /* that hold blocks of it: pymalloc arenas and malloc heaps */
+	uint64_t blocks, bytes; /* live, under the place */
+	uint64_t pins_bytes;    /* stranded bytes of the arenas and pages in which its blocks sit */
+	/* resident bytes that go back when all its blocks die: those that no malloc_trim would give back before; when nothing else
+	 * is done; when malloc_trim(0) is called then, all that this gives back */
+	uint64_t releases_bytes, returns_bytes, with_trim_bytes;
+	uint64_t error_bytes; /* these may be off by so much: whose cache takes the freed blocks is not known */
 };
 
-/* The first `groups` pins of tide_analysis.set_pin, removed together, release `bytes` of what is stranded. */
+/* The first `pins` of tide_analysis.pin, removed together, release `bytes` of pinned_bytes. */
 struct tide_pin_set {
-	unsigned percent;  /* of stranded bytes that was asked for */
-	bool reached;      /* false: no set of known groups releases so much */
-	uint32_t groups;   /* found by a greedy search ... */
+	unsigned percent;  /* that was asked for */
+	bool reached;      /* false: no set that was tried releases so much */
+	uint32_t pins;     /* found by a greedy search ... */
 	uint32_t at_least; /* ... and no set of fewer than this can do it */
-	uint64_t blocks, bytes;
+	uint64_t bytes;
 };
 #define TIDE_PIN_SETS 3u /* 50, 80, 95 % */
 
@@ -122,11 +123,8 @@ struct tide_analysis {
 	uint32_t arenas;
 	struct tide_pin *pin;
 	uint32_t pins;
-	uint32_t *group; /* by site number: what is one thing to a reader (groups.h); sites that came later have none */
-	uint32_t grouped, groups;
+	uint64_t pinned_bytes; /* stranded, and held by some live block */
 	struct tide_pin_set set[TIDE_PIN_SETS];
-	uint32_t *set_pin; /* indices of pins, in the order of the greedy search */
-	uint32_t set_pins;
 	struct tide_moment *moment; /* every census up to the answer moment, oldest first */
 	uint32_t moments;
 	struct tide_sample *sample;

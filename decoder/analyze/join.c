@@ -39,7 +39,8 @@ enum tide_status tide_join_init(struct tide_join *j, struct tide_analysis *a, st
 				const struct tide_replay *state, const struct tide_census_blob *blob,
 				const struct tide_caches *caches)
 {
-	*j = (struct tide_join){.a = a, .log = log, .state = state, .trim_threshold = TIDE_TRIM_THRESHOLD};
+	*j = (struct tide_join){
+		.a = a, .log = log, .state = state, .caches = caches, .trim_threshold = TIDE_TRIM_THRESHOLD};
 	enum tide_status status = tide_space_init(&j->space, blob);
 	if (status)
 		return status;
@@ -48,7 +49,9 @@ enum tide_status tide_join_init(struct tide_join *j, struct tide_analysis *a, st
 		j->trim_threshold = caches->trim_threshold;
 	bool ok = sort_blocks(j);
 	if (ok && caches)
-		ok = tide_caches_list(caches, j->space.thread, j->space.threads, &j->cached);
+		ok = tide_caches_list(caches, j->space.thread, j->space.threads,
+				      (uint32_t)tide_log_process(log)->super.pid,
+				      &j->cached); /* the main thread is the likeliest to free what is dropped */
 	set_heaps(j);
 	if (!ok || !tide_heaps_init(&j->heaps)) {
 		tide_join_release(j);

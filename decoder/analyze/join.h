@@ -11,8 +11,6 @@
 #include "model/pymalloc.h"
 #include "model/space.h"
 
-#define TIDE_NO_GROUP UINT32_MAX
-
 struct tide_join {
 	struct tide_analysis *a;
 	struct tide_log *log;
@@ -23,6 +21,7 @@ struct tide_join {
 	bool known_allocator; /* glibc */
 	struct tide_glibc glibc;
 	struct tide_cached cached;
+	const struct tide_caches *caches; /* NULL: unknown; the caller's */
 	uint64_t trim_threshold;
 	struct tide_heaps heaps;
 };
@@ -37,21 +36,11 @@ size_t tide_join_block(const struct tide_join *, uint64_t addr);
 
 /* ledger.c: rows, predictions, arenas. TIDE_OK or TIDE_ERR_NOMEM. */
 enum tide_status tide_join_ledger(struct tide_join *);
-/* groups.c: which sites are one thing to a reader. */
-enum tide_status tide_join_groups(struct tide_join *);
-/* pins.c: who holds what. After the two above. */
+/* pins.c: who holds what. After the ledger. */
 enum tide_status tide_join_pins(struct tide_join *);
-/* pin_sets.c: the smallest sets of groups. `group`: by index of block, TIDE_NO_GROUP unknown. After pins. */
-enum tide_status tide_join_sets(struct tide_join *);
 
 /* Resident anonymous bytes of thread stacks: the main one, and those that glibc mapped for threads. */
 uint64_t tide_join_stacks(const struct tide_space *);
 bool tide_join_is_stack(const struct tide_space *, uint32_t region);
-
-/* The group of a block, or TIDE_NO_GROUP. */
-static inline uint32_t tide_join_group(const struct tide_join *j, const struct tide_block_live *b)
-{
-	return b->site < j->a->grouped ? j->a->group[b->site] : TIDE_NO_GROUP;
-}
 
 #endif

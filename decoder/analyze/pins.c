@@ -1,297 +1,283 @@
 /*
- * Who holds memory that nothing uses: groups of sites whose live blocks sit in pymalloc's arenas, on pages of malloc's heaps, or
- * at their tops. What goes back when a whole group dies is computed for the group, not added up from its blocks.
+ * Pins: the places whose live blocks hold memory that nothing uses, and the fewest of them that release half, 80 % and 95 % of it.
+ *
+ * Finding the smallest set is a hard problem; the search is greedy. In each step it takes the key (keys.h) under which the blocks
+ * release most, together with what was taken before, for what they are: bytes squared by blocks, so that few blocks win, and
+ * much memory wins. What it finds can be done; `at_least` is a bound from below, since a key cannot release more than what
+ * its blocks touch. What a pin releases is then computed for its blocks as a whole, by the allocators' models.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "analyze/join.h"
+#include "analyze/keys.h"
+#include "analyze/predict.h"
+#include "analyze/units.h"
 
-struct chunk { /* one that stays, in a heap */
-	uint64_t start, end;
-	uint32_t group; /* TIDE_NO_GROUP: in a thread's cache, or of no known site */
-};
+#define PINS_MOST 24u
+#define NONE UINT32_MAX
+#define NEARLY 0.8
+#define TOO_LITTLE 500u /* what touches less than this share of all is no pin */
 
-struct gather {
+struct search {
 	struct tide_join *j;
-	struct tide_pin *pin;  /* by group */
-	uint64_t *live;        /* by group: bytes of its blocks that go with what it releases */
-	uint64_t *most_blocks; /* by group, of the site that `pin.site` is */
-	uint32_t *in_arena;    /* by group: blocks in the arena in hand */
-	uint64_t *by_site;     /* blocks by site */
-	struct chunk *chunk;   /* of the heap in hand */
-	size_t chunks;
+	struct tide_keys keys;
+	struct tide_units units;
+	uint8_t *covered;         /* by site: under a key that was taken */
+	uint64_t *gain, *touch;   /* by key: released by it now; held by units that it is in */
+	uint64_t *blocks, *bytes; /* by key: live, under it, of sites not covered */
+	uint32_t *stamp, *seen;   /* by key, for counting within a unit */
+	uint32_t *depth;          /* by key: least distance from an innermost frame */
+	uint64_t *all_touch;      /* by key, before anything was taken */
+	uint32_t round;
 };
 
-static bool gather_init(struct gather *g, struct tide_join *j)
+static bool search_init(struct search *s, struct tide_join *j)
 {
-	size_t groups = j->a->groups + 1ull;
-	*g = (struct gather){.j = j};
-	g->pin = calloc(groups, sizeof *g->pin);
-	g->live = calloc(groups, sizeof *g->live);
-	g->most_blocks = calloc(groups, sizeof *g->most_blocks);
-	g->in_arena = calloc(groups, sizeof *g->in_arena);
-	g->by_site = calloc(j->state->sites + 1ull, sizeof *g->by_site);
-	g->chunk = malloc((j->blocks + j->cached.count + 1) * sizeof *g->chunk);
-	return g->pin && g->live && g->most_blocks && g->in_arena && g->by_site && g->chunk;
-}
-
-static void gather_release(struct gather *g)
-{
-	free(g->pin);
-	free(g->live);
-	free(g->most_blocks);
-	free(g->in_arena);
-	free(g->by_site);
-	free(g->chunk);
-}
-
-/* ---- pymalloc ---- */
-
-/* Counts the blocks in an arena by group; how many blocks are known, and in how many groups. */
-static uint64_t count_groups(struct gather *g, size_t first, uint64_t end, uint32_t *ret_groups)
-{
-	uint64_t known = 0;
-	*ret_groups = 0;
-	for (size_t i = first; i < g->j->blocks && g->j->block[i].addr < end; i++) {
-		uint32_t group = tide_join_group(g->j, &g->j->block[i]);
-		if (group == TIDE_NO_GROUP)
-			continue;
-		*ret_groups += g->in_arena[group]++ == 0;
-		known++;
-	}
-	return known;
-}
-
-static void arena_pins(struct gather *g, struct tide_arena *arena)
-{
-	struct tide_join *j = g->j;
-	uint64_t end = arena->base + arena->reserved;
-	size_t first = tide_join_block(j, arena->base);
-	uint32_t groups;
-	uint64_t known = count_groups(g, first, end, &groups);
-	bool whole = known >= arena->live_blocks; /* else blocks of unknown sites hold it too */
-	arena->holders = whole ? groups : 0;
-	for (size_t i = first; i < j->blocks && j->block[i].addr < end; i++) {
-		uint32_t group = tide_join_group(j, &j->block[i]);
-		if (group == TIDE_NO_GROUP || g->in_arena[group] == 0)
-			continue;
-		struct tide_pin *p = &g->pin[group];
-		p->arenas++;
-		p->pins_bytes += arena->stranded;
-		if (whole && groups == 1) {
-			p->releases_bytes += arena->resident;
-			p->returns_bytes += arena->resident;
-			g->live[group] += arena->resident - arena->stranded;
-		}
-		g->in_arena[group] = 0;
-	}
-}
-
-/* ---- malloc heaps ---- */
-
-static void add_chunk(struct gather *g, uint64_t start, uint64_t end, uint32_t group)
-{
-	struct chunk *last = g->chunks ? &g->chunk[g->chunks - 1] : NULL;
-	if (last && start < last->end)
-		start = last->end;
-	if (last && start - last->end < TIDE_CHUNK_MIN)
-		last->end = start; /* too small to be a chunk of its own */
-	if (end > start)
-		g->chunk[g->chunks++] = (struct chunk){start, end, group};
-}
-
-static void list_chunks(struct gather *g, const struct tide_heap *heap)
-{
-	const struct tide_join *j = g->j;
-	size_t cached = 0, end = heap->first + heap->count;
-	g->chunks = 0;
-	while (cached < j->cached.count && j->cached.addr[cached] < heap->start)
-		cached++;
-	for (size_t i = heap->first; i < end || (cached < j->cached.count && j->cached.addr[cached] < heap->end);) {
-		bool more = cached < j->cached.count && j->cached.addr[cached] < heap->end;
-		uint64_t from, to;
-		if (i < end && (!more || j->block[i].addr <= j->cached.addr[cached])) {
-			tide_heap_chunk(heap, &j->block[i], &from, &to);
-			if (!(j->block[i].flags & TIDE_BLOCK_PYTHON))
-				add_chunk(g, from, to, tide_join_group(j, &j->block[i]));
-			i++;
-		} else {
-			from = j->cached.addr[cached] - TIDE_CHUNK_HEAD;
-			add_chunk(g, from, from + j->cached.size[cached], TIDE_NO_GROUP);
-			cached++;
-		}
-	}
-}
-
-/* malloc_trim's share of the stretch, with the top's rule at the top of the brk heap; a thread heap's top stays. */
-static uint64_t gap(const struct gather *g, const struct tide_heap *heap, uint64_t start, uint64_t end)
-{
-	uint64_t page = TIDE_SPACE_PAGE;
-	if (end < heap->end || heap->kind == TIDE_HEAP_SEGMENT)
-		return tide_gap_trim(&g->j->space, start, end);
-	if (heap->kind != TIDE_HEAP_MAIN)
-		return 0;
-	uint64_t keep = (start + TIDE_CHUNK_MIN + 1 + page - 1) / page * page;
-	return end > keep ? tide_space_anon(&g->j->space, keep, end) : 0;
-}
-
-/* What free() itself gives back when the top grows down to `start`. */
-static uint64_t top_cut(const struct gather *g, const struct tide_heap *heap, uint64_t start)
-{
-	uint64_t page = TIDE_SPACE_PAGE, top = heap->end - start, pad = TIDE_TOP_PAD + TIDE_CHUNK_MIN + 1;
-	if ((heap->kind != TIDE_HEAP_MAIN && heap->kind != TIDE_HEAP_THREAD) || top < g->j->trim_threshold ||
-	    top <= pad)
-		return 0;
-	uint64_t cut = (top - pad) / page * page;
-	return tide_space_anon(&g->j->space, heap->end - cut, heap->end);
-}
-
-/* Chunks [first, last] are one group's, next to each other: without them their gaps are one. */
-static void run_pins(struct gather *g, const struct tide_heap *heap, size_t first, size_t last)
-{
-	struct tide_pin *p = &g->pin[g->chunk[first].group];
-	uint64_t left = first ? g->chunk[first - 1].end : heap->start + heap->own;
-	uint64_t right = last + 1 < g->chunks ? g->chunk[last + 1].start : heap->end, at = left, before = 0, waste = 0;
-	const struct tide_space *s = &g->j->space;
-	for (size_t i = first; i <= last + 1; i++) {
-		uint64_t next = i <= last ? g->chunk[i].start : right;
-		before += next > at ? gap(g, heap, at, next) : 0;
-		at = i <= last ? g->chunk[i].end : at;
-	}
-	uint64_t after = right > left ? gap(g, heap, left, right) : 0, cut = 0;
-	if (right == heap->end) { /* the run holds the top */
-		cut = top_cut(g, heap, left);
-		uint64_t now = top_cut(g, heap, g->chunk[last].end);
-		cut -= now < cut ? now : cut;
-		if (heap->kind == TIDE_HEAP_THREAD)
-			after = cut > after ? cut : after;
-	}
-	for (size_t i = first; i <= last; i++)
-		waste += tide_space_anon(s, g->chunk[i].start, g->chunk[i].end);
-	p->releases_bytes += after > before ? after - before : 0;
-	p->returns_bytes += cut;
-	g->live[p->group] += after > before ? (waste < after - before ? waste : after - before) : 0;
-}
-
-/* Dead bytes on pages that a chunk touches: before it down to its page's beginning or the chunk before, and likewise behind it. */
-static void waste_pins(struct gather *g, const struct tide_heap *heap, size_t i)
-{
-	uint64_t page = TIDE_SPACE_PAGE;
-	const struct chunk *c = &g->chunk[i];
-	uint64_t low = c->start / page * page, high = (c->end + page - 1) / page * page;
-	uint64_t left = i ? g->chunk[i - 1].end : heap->start + heap->own;
-	uint64_t right = i + 1 < g->chunks ? g->chunk[i + 1].start : heap->end;
-	bool same = i && g->chunk[i - 1].group == c->group && left / page == c->start / page;
-	uint64_t from = low > left ? low : left, to = high < right ? high : right;
-	uint64_t bytes = same || from >= c->start ? 0 : tide_space_anon(&g->j->space, from, c->start);
-	bytes += to > c->end ? tide_space_anon(&g->j->space, c->end, to) : 0;
-	g->pin[c->group].pins_bytes += bytes;
-}
-
-static void heap_pins(struct gather *g, const struct tide_heap *heap)
-{
-	struct tide_join *j = g->j;
-	if (heap->kind == TIDE_HEAP_MAPPED) {
-		uint32_t group = tide_join_group(j, &j->block[heap->first]);
-		uint64_t resident = tide_space_anon(&j->space, heap->start, heap->end);
-		if (group != TIDE_NO_GROUP) {
-			g->pin[group].releases_bytes += resident;
-			g->pin[group].returns_bytes += resident;
-			g->live[group] += resident;
-		}
-		return;
-	}
-	list_chunks(g, heap);
-	for (size_t first = 0, last; first < g->chunks; first = last + 1) {
-		uint32_t group = g->chunk[first].group;
-		for (last = first; last + 1 < g->chunks && g->chunk[last + 1].group == group; last++)
-			;
-		if (group == TIDE_NO_GROUP)
-			continue;
-		g->pin[group].group = group;
-		run_pins(g, heap, first, last);
-		for (size_t i = first; i <= last; i++)
-			waste_pins(g, heap, i);
-		g->pin[group].arenas += g->in_arena[group]++ == 0;
-	}
-	for (size_t i = 0; i < g->chunks; i++)
-		if (g->chunk[i].group != TIDE_NO_GROUP)
-			g->in_arena[g->chunk[i].group] = 0;
-}
-
-/* ---- all together ---- */
-
-static void count_blocks(struct gather *g)
-{
-	const struct tide_join *j = g->j;
-	for (size_t i = 0; i < j->blocks; i++) {
-		uint32_t group = tide_join_group(j, &j->block[i]);
-		if (group == TIDE_NO_GROUP)
-			continue;
-		struct tide_pin *p = &g->pin[group];
-		uint64_t of_site = ++g->by_site[j->block[i].site];
-		p->sites += of_site == 1;
-		p->blocks++;
-		p->bytes += j->block[i].size;
-		if (of_site > g->most_blocks[group]) {
-			g->most_blocks[group] = of_site;
-			p->site = j->block[i].site;
-		}
-	}
-}
-
-/* Dead bytes freed, by block: the square favours few blocks without forgetting how much it is. */
-static double worth(const struct tide_pin *p, uint64_t live)
-{
-	double freed = p->releases_bytes > live ? (double)(p->releases_bytes - live) : 0;
-	return p->blocks ? freed * freed / (double)p->blocks : 0;
-}
-
-static int best_first(const void *a, const void *b, void *live_of_group)
-{
-	const struct tide_pin *x = a, *y = b;
-	const uint64_t *live = live_of_group;
-	double x_worth = worth(x, live[x->group]), y_worth = worth(y, live[y->group]);
-	if (x_worth != y_worth)
-		return x_worth < y_worth ? 1 : -1;
-	if (x->pins_bytes != y->pins_bytes)
-		return x->pins_bytes < y->pins_bytes ? 1 : -1;
-	return x->group < y->group ? -1 : x->group > y->group;
-}
-
-static bool keep_pins(struct gather *g)
-{
-	struct tide_analysis *a = g->j->a;
-	a->pin = malloc((a->groups + 1ull) * sizeof *a->pin);
-	if (!a->pin)
+	*s = (struct search){.j = j};
+	if (tide_keys_init(&s->keys, j->log, j->state) || tide_units_init(&s->units, j))
 		return false;
-	for (uint32_t i = 0; i < a->groups; i++) {
-		struct tide_pin *p = &g->pin[i];
-		p->group = i;
-		/* some of its chunks would go into a thread's cache when freed, and hold a page or two each */
-		p->error_bytes =
-			p->releases_bytes > p->returns_bytes ? g->j->glibc.tcache_count * 2 * TIDE_SPACE_PAGE : 0;
-		if (p->pins_bytes > 0)
-			a->pin[a->pins++] = *p;
+	size_t keys = s->keys.keys + 1ull;
+	s->covered = calloc(j->state->sites + 1ull, 1);
+	s->gain = calloc(keys, sizeof *s->gain);
+	s->touch = calloc(keys, sizeof *s->touch);
+	s->blocks = calloc(keys, sizeof *s->blocks);
+	s->bytes = calloc(keys, sizeof *s->bytes);
+	s->stamp = calloc(keys, sizeof *s->stamp);
+	s->seen = calloc(keys, sizeof *s->seen);
+	s->depth = malloc(keys * sizeof *s->depth);
+	s->all_touch = calloc(keys, sizeof *s->all_touch);
+	return s->covered && s->gain && s->touch && s->blocks && s->bytes && s->stamp && s->seen && s->depth &&
+	       s->all_touch;
+}
+
+static void search_release(struct search *s)
+{
+	tide_keys_release(&s->keys);
+	tide_units_release(&s->units);
+	free(s->covered);
+	free(s->gain);
+	free(s->touch);
+	free(s->blocks);
+	free(s->bytes);
+	free(s->stamp);
+	free(s->seen);
+	free(s->depth);
+	free(s->all_touch);
+}
+
+/* Live blocks under each key, of what is not covered. */
+static void weigh(struct search *s)
+{
+	size_t keys = s->keys.keys + 1ull;
+	memset(s->blocks, 0, keys * sizeof *s->blocks);
+	memset(s->bytes, 0, keys * sizeof *s->bytes);
+	memset(s->depth, 0xff, keys * sizeof *s->depth);
+	for (uint32_t i = 0; i < s->keys.sites; i++) {
+		const struct tide_site *site = &s->j->state->site[i];
+		for (uint32_t k = 0; k < s->keys.count[i] && !s->covered[i]; k++) {
+			uint32_t key = s->keys.key[s->keys.first[i] + k];
+			s->blocks[key] += site->live_blocks;
+			s->bytes[key] += site->live_bytes;
+			if (k < s->depth[key])
+				s->depth[key] = k;
+		}
 	}
-	qsort_r(a->pin, a->pins, sizeof *a->pin, best_first, g->live);
+}
+
+/* A unit's bytes go to every key that its uncovered sites share, and touch every key of any of them. */
+static void weigh_unit(struct search *s, const struct tide_unit *u)
+{
+	uint32_t left = 0, now = ++s->round;
+	for (uint32_t i = 0; i < u->count; i++) {
+		uint32_t site = s->units.site[u->first + i];
+		if (s->covered[site])
+			continue;
+		left++;
+		for (uint32_t k = 0; k < s->keys.count[site]; k++) {
+			uint32_t key = s->keys.key[s->keys.first[site] + k];
+			if (s->stamp[key] != now) {
+				s->stamp[key] = now;
+				s->seen[key] = 0;
+				s->touch[key] += u->bytes;
+			}
+			s->seen[key]++;
+		}
+	}
+	for (uint32_t i = 0; i < u->count && left; i++) {
+		uint32_t site = s->units.site[u->first + i];
+		if (s->covered[site])
+			continue;
+		for (uint32_t k = 0; k < s->keys.count[site]; k++) {
+			uint32_t key = s->keys.key[s->keys.first[site] + k];
+			s->gain[key] += s->seen[key] == left ? u->bytes : 0;
+		}
+		break; /* a shared key is one of the first site's */
+	}
+}
+
+static double worth(uint64_t bytes, uint64_t blocks)
+{
+	return blocks ? (double)bytes * (double)bytes / (double)blocks : 0;
+}
+
+/* Of the keys that are worth nearly as much as the best, the one nearest to an innermost frame: main() releases all that its
+ * callees do, and a page more. NONE: no key is worth anything. */
+static uint32_t best_of(const struct search *s, const uint64_t *bytes)
+{
+	uint32_t found = NONE;
+	double most = 0;
+	for (uint32_t key = 0; key < s->keys.keys; key++) {
+		double w = worth(bytes[key], s->blocks[key]);
+		most = w > most ? w : most;
+	}
+	for (uint32_t key = 0; key < s->keys.keys && most > 0; key++) {
+		double w = worth(bytes[key], s->blocks[key]);
+		if (w < most * NEARLY)
+			continue;
+		if (found == NONE || s->depth[key] < s->depth[found] ||
+		    (s->depth[key] == s->depth[found] && w > worth(bytes[found], s->blocks[found])))
+			found = key;
+	}
+	return found;
+}
+
+/* By what it releases, or by what it touches when none releases anything. */
+static uint32_t best_key(struct search *s)
+{
+	size_t keys = s->keys.keys + 1ull;
+	memset(s->gain, 0, keys * sizeof *s->gain);
+	memset(s->touch, 0, keys * sizeof *s->touch);
+	weigh(s);
+	for (uint32_t i = 0; i < s->units.units; i++)
+		if (!s->units.unit[i].released)
+			weigh_unit(s, &s->units.unit[i]);
+	uint32_t key = best_of(s, s->gain);
+	return key == NONE ? best_of(s, s->touch) : key;
+}
+
+static bool is_under(const struct search *s, uint32_t site, uint32_t key)
+{
+	if (site >= s->keys.sites)
+		return false;
+	for (uint32_t k = 0; k < s->keys.count[site]; k++)
+		if (s->keys.key[s->keys.first[site] + k] == key)
+			return true;
+	return false;
+}
+
+/* Covers the key's sites; the bytes of the units that are released by that. */
+static uint64_t take(struct search *s, uint32_t key)
+{
+	uint64_t bytes = 0;
+	for (uint32_t i = 0; i < s->keys.sites; i++)
+		if (!s->covered[i] && is_under(s, i, key))
+			s->covered[i] = 1;
+	for (uint32_t i = 0; i < s->units.units; i++) {
+		struct tide_unit *u = &s->units.unit[i];
+		uint32_t left = u->released ? 1 : 0;
+		for (uint32_t k = 0; k < u->count && !left; k++)
+			left += !s->covered[s->units.site[u->first + k]];
+		if (!left) {
+			u->released = true;
+			bytes += u->bytes;
+		}
+	}
+	return bytes;
+}
+
+/* The pin's own numbers, for its blocks alone. Its site: one that has the key as its innermost frame, if there is one. */
+static bool describe(struct search *s, uint32_t key, struct tide_pin *p)
+{
+	const struct tide_replay *r = s->j->state;
+	uint64_t most = 0;
+	bool innermost = false;
+	uint8_t *under = calloc(s->keys.sites + 1ull, 1);
+	if (!under)
+		return false;
+	*p = (struct tide_pin){.pins_bytes = s->all_touch[key]};
+	for (uint32_t i = 0; i < s->keys.sites; i++) {
+		if (!r->site[i].live_blocks || !is_under(s, i, key))
+			continue;
+		bool inner = s->keys.key[s->keys.first[i]] == key;
+		under[i] = 1;
+		p->sites++;
+		p->blocks += r->site[i].live_blocks;
+		p->bytes += r->site[i].live_bytes;
+		p->arenas = s->units.site_arenas[i] > p->arenas ? s->units.site_arenas[i] : p->arenas;
+		if ((inner && !innermost) || (inner == innermost && r->site[i].live_blocks > most)) {
+			most = r->site[i].live_blocks;
+			innermost = inner;
+			p->site = i;
+		}
+	}
+	p->native = r->site[p->site].native;
+	p->python = r->site[p->site].python;
+	tide_keys_frame(&s->keys, &r->site[p->site], key, &p->native, &p->python);
+	struct tide_prediction told;
+	bool ok = tide_predict(s->j, under, &told);
+	free(under);
+	if (!ok)
+		return false;
+	p->releases_bytes = told.releases;
+	p->returns_bytes = told.returns;
+	p->with_trim_bytes = told.with_trim;
+	p->error_bytes = told.error;
+	return true;
+}
+
+static int most_first(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+	return *x < *y ? 1 : *x > *y ? -1 : 0;
+}
+
+/* The fewest keys that touch so much, if their units were all different. */
+static void bound_sets(struct search *s)
+{
+	struct tide_analysis *a = s->j->a;
+	uint64_t *touch = s->touch, sum = 0;
+	uint32_t n = 0;
+	memcpy(touch, s->all_touch, s->keys.keys * sizeof *touch);
+	qsort(touch, s->keys.keys, sizeof *touch, most_first);
+	for (unsigned i = 0; i < TIDE_PIN_SETS; i++) {
+		while (n < s->keys.keys && sum < s->units.total / 100 * a->set[i].percent)
+			sum += touch[n++];
+		a->set[i].at_least = n;
+	}
+}
+
+static bool run(struct search *s)
+{
+	static const unsigned percents[TIDE_PIN_SETS] = {50, 80, 95};
+	struct tide_analysis *a = s->j->a;
+	uint64_t released = 0;
+	unsigned level = 0;
+	for (unsigned i = 0; i < TIDE_PIN_SETS; i++)
+		a->set[i].percent = percents[i];
+	a->pinned_bytes = s->units.total;
+	while (a->pins < PINS_MOST) {
+		uint32_t key = best_key(s);
+		if (a->pins == 0)
+			memcpy(s->all_touch, s->touch, s->keys.keys * sizeof *s->all_touch);
+		if (key == NONE || (a->pins && s->all_touch[key] < s->units.total / TOO_LITTLE))
+			break;
+		released += take(s, key);
+		if (!describe(s, key, &a->pin[a->pins]))
+			return false;
+		a->pins++;
+		for (; level < TIDE_PIN_SETS && released >= s->units.total / 100 * percents[level]; level++)
+			a->set[level] = (struct tide_pin_set){percents[level], true, a->pins, 0, released};
+	}
+	bound_sets(s);
 	return true;
 }
 
 enum tide_status tide_join_pins(struct tide_join *j)
 {
-	struct gather g;
-	bool ok = gather_init(&g, j);
-	if (ok) {
-		count_blocks(&g);
-		for (uint32_t i = 0; i < j->a->arenas; i++)
-			if (strcmp(j->a->arena[i].kind, "pymalloc") == 0)
-				arena_pins(&g, &j->a->arena[i]);
-		for (uint32_t i = 0; i < j->heaps.heaps && j->known_allocator; i++)
-			heap_pins(&g, &j->heaps.heap[i]);
-		ok = keep_pins(&g);
-	}
-	gather_release(&g);
+	struct search s;
+	j->a->pin = calloc(PINS_MOST, sizeof *j->a->pin);
+	bool ok = search_init(&s, j) && j->a->pin && run(&s);
+	search_release(&s);
 	return ok ? TIDE_OK : TIDE_ERR_NOMEM;
 }

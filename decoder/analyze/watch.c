@@ -83,11 +83,7 @@ static enum tide_status join_last(struct tide_watch *w, const struct tide_replay
 		return status;
 	status = tide_join_ledger(&j);
 	if (!status)
-		status = tide_join_groups(&j);
-	if (!status)
 		status = tide_join_pins(&j);
-	if (!status)
-		status = tide_join_sets(&j);
 	tide_join_release(&j);
 	return status;
 }

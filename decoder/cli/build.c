@@ -3,11 +3,12 @@
 
 #include <string.h>
 
-json_t *tide_build_place(const struct tide_loaded *l, uint32_t site)
+json_t *tide_build_place_at(const struct tide_loaded *l, uint32_t native, uint32_t python)
 {
 	struct tide_profile one = {0};
+	struct tide_site site = {.native = native, .python = python, .allocs = 1, .live_blocks = 1, .live_bytes = 1};
 	struct tide_analysis just = *l->analysis;
-	just.state.site += site;
+	just.state.site = &site;
 	just.state.sites = 1;
 	just.pins = 0;
 	json_t *place = tide_profile_add(&one, &just, l->symbols, NULL, 0) || !one.rows
@@ -15,6 +16,12 @@ json_t *tide_build_place(const struct tide_loaded *l, uint32_t site)
 				: tide_build_place_of(tide_profile_place(&one, &one.row[0]));
 	tide_profile_release(&one);
 	return place;
+}
+
+json_t *tide_build_place(const struct tide_loaded *l, uint32_t site)
+{
+	const struct tide_site *s = &l->analysis->state.site[site];
+	return tide_build_place_at(l, s->native, s->python);
 }
 
 static json_t *ledger(const struct tide_ledger *l)
@@ -46,13 +53,12 @@ static json_t *pins(const struct tide_loaded *l, size_t top)
 	json_t *rows = json_array();
 	for (uint32_t i = 0; i < l->analysis->pins && i < top; i++) {
 		const struct tide_pin *p = &l->analysis->pin[i];
-		const struct tide_site *s = &l->analysis->state.site[p->site];
 		json_t *stack = json_array();
-		tide_symbols_site(l->symbols, s->native, s->python, append_frame, stack);
+		tide_symbols_site(l->symbols, p->native, p->python, append_frame, stack);
 		json_array_append_new(rows, tide_row(&tide_table_pins, tide_json_count(p->pins_bytes),
 						     tide_json_count(p->releases_bytes), tide_json_count(p->arenas),
 						     tide_json_count(p->blocks), tide_json_count(p->bytes),
-						     tide_build_place(l, p->site),
+						     tide_build_place_at(l, p->native, p->python),
 						     json_array(), /* types: no log says them yet */
 						     stack));
 	}
@@ -72,13 +78,25 @@ static json_t *arenas(const struct tide_analysis *a)
 	return rows;
 }
 
+/* Live bytes at moments spread over the events, and all three at each census. */
 static json_t *timeline(const struct tide_analysis *a)
 {
 	json_t *rows = json_array();
-	for (uint32_t i = 0; i < a->samples; i++)
-		json_array_append_new(rows,
-				      tide_row(&tide_table_timeline, tide_json_count(a->sample[i].at_ns),
-					       tide_json_count(a->sample[i].live_bytes), json_null(), json_null()));
+	uint32_t i = 0, k = 0;
+	while (i < a->samples || k < a->moments) {
+		const struct tide_moment *m = k < a->moments ? &a->moment[k] : NULL;
+		const struct tide_sample *s = i < a->samples ? &a->sample[i] : NULL;
+		if (!m || (s && s->at_ns <= m->at_ns)) {
+			json_array_append_new(rows, tide_row(&tide_table_timeline, tide_json_count(s->at_ns),
+							     tide_json_count(s->live_bytes), json_null(), json_null()));
+			i++;
+		} else {
+			json_array_append_new(rows, tide_row(&tide_table_timeline, tide_json_count(m->at_ns),
+							     tide_json_count(m->live), tide_json_count(m->rss),
+							     tide_json_count(m->reserved)));
+			k++;
+		}
+	}
 	return rows;
 }
 
@@ -134,6 +152,8 @@ json_t *tide_build_report(const struct tide_loaded *l, const struct tide_wanted 
 		json_object_set_new(o, "pins", pins(l, w->top));
 	if (asked(w, "arenas"))
 		json_object_set_new(o, "arenas", arenas(a));
+	if (asked(w, "predictions"))
+		json_object_set_new(o, "predictions", tide_build_predictions(l));
 	if (asked(w, "timeline"))
 		json_object_set_new(o, "timeline", timeline(a));
 	return o;

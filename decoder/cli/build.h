@@ -35,8 +35,12 @@ json_t *tide_build_format(const struct tide_log *); /* the log's version, "1.0" 
 json_t *tide_build_coverage(const struct tide_log *, const struct tide_analysis *);
 /* "function file:line" of the innermost frame that is the program's own: not an allocator's wrapper. */
 json_t *tide_build_place(const struct tide_loaded *, uint32_t site);
+/* The same for a stack that begins at these nodes. */
+json_t *tide_build_place_at(const struct tide_loaded *, uint32_t native, uint32_t python);
 json_t *tide_build_place_of(const struct tide_symbol *); /* NULL: no frame */
 json_t *tide_build_frame(const struct tide_symbol *);
+/* predictions.c: what would go back to the system, and when. null without a census. */
+json_t *tide_build_predictions(const struct tide_loaded *);
 /* verdict.c */
 json_t *tide_build_verdict(const struct tide_loaded *);
 

@@ -6,8 +6,8 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-#define BINS 64u
-#define DEEPEST 16u
+#define BINS TIDE_CACHE_BINS
+#define DEEPEST TIDE_CACHE_DEEPEST
 
 struct bin {
 	uint8_t count;
@@ -29,6 +29,72 @@ struct tide_cache_place {
 	UT_hash_handle hh;
 };
 
+struct tide_cache_arena {
+	uint64_t key;
+	int64_t fast; /* chunks freed into fastbins and not taken again, about */
+	UT_hash_handle hh;
+};
+
+#define MMAPPED UINT64_C(0x700000000000) /* mappings are above, the brk heap is below */
+#define BIG_REQUEST 1008u                /* _int_malloc merges what the fastbins hold before it serves one */
+#define BIG_FREE (UINT64_C(64) << 10)
+
+/* A thread heap by its 64 MiB, the brk heap as a whole. */
+static uint64_t arena_key(uint64_t addr)
+{
+	return addr >= MMAPPED ? addr / TIDE_HEAP_MAX : 0;
+}
+
+static struct tide_cache_arena *arena_of(struct tide_caches *c, uint64_t addr)
+{
+	uint64_t key = arena_key(addr);
+	struct tide_cache_arena *a = c->last_arena;
+	if (a && a->key == key)
+		return a;
+	HASH_FIND(hh, c->arena, &key, sizeof key, a);
+	if (!a) {
+		a = calloc(1, sizeof *a);
+		if (!a)
+			return NULL;
+		a->key = key;
+		HASH_ADD(hh, c->arena, key, sizeof a->key, a);
+		if (!a->hh.tbl) {
+			free(a);
+			return NULL;
+		}
+	}
+	return c->last_arena = a;
+}
+
+uint64_t tide_caches_fast(const struct tide_caches *c, uint64_t addr)
+{
+	uint64_t key = arena_key(addr);
+	struct tide_cache_arena *a;
+	HASH_FIND(hh, c->arena, &key, sizeof key, a);
+	return a && a->fast > 0 ? (uint64_t)a->fast : 0;
+}
+
+/* An allocation that no cache served. */
+static bool take_from_arena(struct tide_caches *c, const struct tide_event *e)
+{
+	struct tide_cache_arena *a = e->size < TIDE_MMAP_THRESHOLD ? arena_of(c, e->addr) : NULL;
+	if (a && e->size >= BIG_REQUEST)
+		a->fast = 0;
+	else if (a && tide_chunk_of(e->size) <= c->glibc.fast_most && a->fast > 0)
+		a->fast--;
+	return a || e->size >= TIDE_MMAP_THRESHOLD;
+}
+
+static bool give_to_arena(struct tide_caches *c, const struct tide_block_live *b)
+{
+	struct tide_cache_arena *a = arena_of(c, b->addr);
+	if (a && b->size >= BIG_FREE)
+		a->fast = 0;
+	else if (a && tide_chunk_of(b->size) <= c->glibc.fast_most)
+		a->fast++;
+	return a != NULL;
+}
+
 void tide_caches_init(struct tide_caches *c, const struct tide_glibc *glibc)
 {
 	*c = (struct tide_caches){.glibc = *glibc, .trim_threshold = TIDE_TRIM_THRESHOLD};
@@ -40,6 +106,7 @@ void tide_caches_release(struct tide_caches *c)
 {
 	struct tide_cache_thread *t, *next_thread;
 	struct tide_cache_place *p, *next_place;
+	struct tide_cache_arena *a, *next_arena;
 	HASH_ITER(hh, c->place, p, next_place)
 	{
 		HASH_DEL(c->place, p);
@@ -50,7 +117,13 @@ void tide_caches_release(struct tide_caches *c)
 		HASH_DEL(c->thread, t);
 		free(t);
 	}
+	HASH_ITER(hh, c->arena, a, next_arena)
+	{
+		HASH_DEL(c->arena, a);
+		free(a);
+	}
 	c->last = NULL;
+	c->last_arena = NULL;
 }
 
 static struct tide_cache_thread *thread_of(struct tide_caches *c, uint32_t tid)
@@ -91,10 +164,10 @@ static bool push(struct tide_caches *c, struct tide_cache_thread *t, const struc
 			c->trim_threshold = 2 * mapped;
 	}
 	if (bin >= BINS)
-		return true;
+		return give_to_arena(c, b);
 	t->bin[bin].used = true;
 	if (t->bin[bin].count >= c->glibc.tcache_count)
-		return true;
+		return give_to_arena(c, b);
 	HASH_FIND(hh, c->place, &b->addr, sizeof b->addr, p);
 	if (p)
 		return true;
@@ -111,13 +184,14 @@ static bool push(struct tide_caches *c, struct tide_cache_thread *t, const struc
 	return true;
 }
 
-/* The address was handed out: it is in no cache now, and what lay above it in its stack was not what we thought. */
-static void pop(struct tide_caches *c, uint64_t addr)
+/* The address was handed out: it is in no cache now, and what lay above it in its stack was not what we thought. False: it was in
+ * none. */
+static bool pop(struct tide_caches *c, uint64_t addr)
 {
 	struct tide_cache_place *p, *above;
 	HASH_FIND(hh, c->place, &addr, sizeof addr, p);
 	if (!p)
-		return;
+		return false;
 	struct bin *bin = &p->thread->bin[p->bin];
 	while (bin->count > 0) {
 		uint64_t top = bin->addr[--bin->count];
@@ -129,6 +203,7 @@ static void pop(struct tide_caches *c, uint64_t addr)
 		if (top == addr)
 			break;
 	}
+	return true;
 }
 
 bool tide_caches_event(struct tide_caches *c, const struct tide_event *e, const struct tide_block_live *freed)
@@ -136,12 +211,20 @@ bool tide_caches_event(struct tide_caches *c, const struct tide_event *e, const 
 	struct tide_cache_thread *t;
 	struct tide_block_live moved;
 	switch (e->kind) {
+	case TIDE_KIND_ALIGNED:
+		t = thread_of(c, e->tid);
+		if (!t)
+			return false;
+		/* _int_memalign frees the piece before the aligned block: any size up to the alignment */
+		for (uint32_t i = 0; i < BINS && TIDE_CHUNK_MIN + 16 * i <= e->value; i++)
+			t->bin[i].used = true;
+		pop(c, e->addr);
+		return true;
 	case TIDE_KIND_ALLOC:
 	case TIDE_KIND_CALLOC:
-	case TIDE_KIND_ALIGNED:
-		if (e->size <= c->glibc.tcache_most)
-			pop(c, e->addr);
-		return true;
+		if (e->size <= c->glibc.tcache_most && pop(c, e->addr))
+			return true;
+		return take_from_arena(c, e);
 	case TIDE_KIND_FREE:
 		t = freed->addr ? thread_of(c, e->tid) : NULL;
 		return !freed->addr || (t && push(c, t, freed));
@@ -182,7 +265,8 @@ static bool lives(uint32_t tid, const uint32_t *alive, size_t alives)
 	return !alive;
 }
 
-bool tide_caches_list(const struct tide_caches *c, const uint32_t *alive, size_t alives, struct tide_cached *ret)
+bool tide_caches_list(const struct tide_caches *c, const uint32_t *alive, size_t alives, uint32_t room_of,
+		      struct tide_cached *ret)
 {
 	struct tide_cached list = {0};
 	size_t most = HASH_COUNT(c->place);
@@ -194,7 +278,11 @@ bool tide_caches_list(const struct tide_caches *c, const uint32_t *alive, size_t
 		tide_cached_release(&list);
 		return false;
 	}
+	for (uint32_t i = 0; i < BINS; i++)
+		list.room[i] = c->glibc.tcache_count;
 	for (const struct tide_cache_thread *t = c->thread; t; t = t->hh.next) {
+		for (uint32_t i = 0; i < BINS && t->tid == room_of; i++)
+			list.room[i] -= t->bin[i].count;
 		if (!lives(t->tid, alive, alives))
 			continue;
 		for (uint32_t i = 0; i < BINS; i++) {

@@ -3,8 +3,8 @@
  * with its neighbours, and malloc_trim cannot give its pages back.
  *
  * A cache is a stack of at most `tcache_count` chunks for each chunk size. malloc pops what free pushed, so the model is
- * corrected by every address that malloc returns. It cannot see chunks that malloc itself moves from a bin into
- * the cache: tide_caches_error says how many those may be.
+ * corrected by every address that malloc returns. It cannot see chunks that malloc itself moves from a bin into the cache, nor
+ * what memalign cuts off before an aligned block: error_chunks says how many those may be.
  */
 #ifndef TIDE_MODEL_CACHES_H
 #define TIDE_MODEL_CACHES_H
@@ -17,15 +17,21 @@
 #include "read/log.h"
 #include "replay/blocks.h"
 
+#define TIDE_CACHE_BINS 64u /* TCACHE_MAX_BINS: chunks of 32, 48 ... bytes */
+#define TIDE_CACHE_DEEPEST 16u
+
 struct tide_cache_thread;
 struct tide_cache_place;
+struct tide_cache_arena;
 
 struct tide_caches {
 	struct tide_glibc glibc;
 	struct tide_cache_thread *thread; /* hash by kernel thread id */
 	struct tide_cache_thread *last;   /* of the last event */
 	struct tide_cache_place *place;   /* hash by address: what is cached, and where */
-	uint64_t trim_threshold;          /* adapts when a mapped chunk is freed: malloc.c, __libc_free */
+	struct tide_cache_arena *arena;   /* hash by tide_cache_arena_of */
+	struct tide_cache_arena *last_arena;
+	uint64_t trim_threshold; /* adapts when a mapped chunk is freed: malloc.c, __libc_free */
 };
 
 void tide_caches_init(struct tide_caches *, const struct tide_glibc *);
@@ -40,9 +46,15 @@ struct tide_cached {
 	uint64_t *addr;
 	uint32_t *size;
 	size_t count;
-	uint64_t error_chunks; /* at most so many more, of sizes that were ever freed */
+	uint32_t room[TIDE_CACHE_BINS]; /* what the cache of thread `room_of` still takes, by size */
+	uint64_t error_chunks;          /* at most so many more, of sizes that were ever freed */
 };
-bool tide_caches_list(const struct tide_caches *, const uint32_t *alive, size_t alives, struct tide_cached *ret);
+bool tide_caches_list(const struct tide_caches *, const uint32_t *alive, size_t alives, uint32_t room_of,
+		      struct tide_cached *ret);
 void tide_cached_release(struct tide_cached *);
+
+/* About how many chunks the fastbins of the arena hold whose heap the address is in. They lie between their neighbours, unmerged,
+ * until something big is allocated or freed: so long no big free chunk forms, and no top is cut. */
+uint64_t tide_caches_fast(const struct tide_caches *, uint64_t addr);
 
 #endif

@@ -313,6 +313,7 @@ void tide_heap_sum(const struct tide_heaps *h, const struct tide_heap *heap, con
 	if (heap->end > unsummed)
 		dead(h->space, unsummed, heap->end, &sum);
 	sum.top = heap->end > up(untrimmed) ? tide_space_anon(h->space, up(untrimmed), heap->end) : 0;
+	sum.top_size = heap->end > untrimmed ? heap->end - untrimmed : 0;
 	sum.caches = without_caches > sum.trim ? without_caches - sum.trim : 0;
 	if (trims && heap->kind == TIDE_HEAP_MAIN) { /* systrim: all but MINSIZE + 1 bytes, in pages */
 		uint64_t keep = up(untrimmed + TIDE_CHUNK_MIN + 1);
@@ -321,35 +322,46 @@ void tide_heap_sum(const struct tide_heaps *h, const struct tide_heap *heap, con
 	*ret = sum;
 }
 
-/* Where the last chunk that stays ends, and whether a big chunk was freed behind it. */
+/* Where the last chunk that stays ends, and whether a free() made a big chunk on the way: one as long as that merges what the
+ * fastbins hold, and looks at the top. */
 static uint64_t top_after(const struct tide_heaps *h, const struct tide_heap *heap, const uint8_t *gone, bool *ret_big)
 {
 	struct walk w = walk_of(h, heap, gone);
 	struct chunk c;
-	uint64_t top = heap->start + heap->own, freed = 0;
-	while (walk_next(&w, &c))
-		top = c.end > top ? c.end : top;
-	for (size_t i = heap->first + heap->count; i-- > heap->first && h->block[i].addr >= top;)
-		freed += gone && gone[i] ? tide_chunk_of(h->block[i].size) : 0;
-	/* free() looks at the top when the chunk it made, with its free neighbours, is big: next to the top it always is then */
-	*ret_big = freed > 0 && heap->end - top >= BIG;
+	uint64_t top = heap->start + heap->own;
+	size_t i = heap->first, end = heap->first + heap->count;
+	bool more = true;
+	*ret_big = false;
+	while (more) {
+		more = walk_next(&w, &c);
+		uint64_t next = more ? c.start : heap->end;
+		bool freed = false;
+		for (; i < end && h->block[i].addr < next; i++)
+			freed = freed || gone[i];
+		*ret_big = *ret_big || (freed && next - top >= BIG);
+		if (more && c.end > top)
+			top = c.end;
+	}
 	return top;
 }
 
 uint64_t tide_heap_returned(const struct tide_heaps *h, const struct tide_heap *heap, const uint8_t *gone,
-			    uint64_t trim_threshold)
+			    const uint8_t *merged, uint64_t trim_threshold)
 {
 	bool big;
-	if (!h->glibc || !gone)
+	if (!h->glibc)
 		return 0;
 	if (heap->kind == TIDE_HEAP_MAPPED)
 		return gone[heap->first] ? tide_space_anon(h->space, heap->start, heap->end) : 0;
 	if (heap->kind == TIDE_HEAP_SEGMENT)
 		return 0;
+	top_after(h, heap, merged, &big);
+	if (!big)
+		return 0;
 	uint64_t top = top_after(h, heap, gone, &big);
-	if (!big || heap->end - top < trim_threshold || heap->end - top <= TIDE_TOP_PAD + TIDE_CHUNK_MIN)
+	if (heap->end - top < trim_threshold || heap->end - top <= TIDE_TOP_PAD + TIDE_CHUNK_MIN + 1)
 		return 0;
 	/* systrim and heap_trim: whole pages of what exceeds MINSIZE + 1 and the pad */
-	uint64_t keep = heap->end - down(heap->end - top - TIDE_CHUNK_MIN - 1 - TIDE_TOP_PAD);
-	return tide_space_anon(h->space, keep, heap->end);
+	uint64_t cut = down(heap->end - top - TIDE_CHUNK_MIN - 1 - TIDE_TOP_PAD);
+	return tide_space_anon(h->space, heap->end - cut, heap->end);
 }

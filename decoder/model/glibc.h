@@ -81,15 +81,17 @@ struct tide_heap_sum { /* resident bytes, but for the first line */
 	uint64_t pinned_waste, trimmable; /* dead: on pages that something live holds; whole pages */
 	uint64_t trim;                    /* malloc_trim(0) gives back */
 	uint64_t top;                     /* whole dead pages behind the last block */
+	uint64_t top_size;                /* bytes behind it, resident or not */
 	uint64_t caches;                  /* of `trimmable`, kept only because a thread's cache holds a chunk there */
 };
 /* `gone`, if not NULL: by index of block, 1 for blocks to be taken as freed. */
 void tide_heap_sum(const struct tide_heaps *, const struct tide_heap *, const uint8_t *gone, struct tide_heap_sum *ret);
 
-/* What goes back without malloc_trim when the blocks marked in `gone` are freed one after the other: mappings, and the
- * tops of heaps, if they then exceed the threshold. trim_threshold: as it has adapted (caches.h). */
+/* What goes back without malloc_trim when the blocks marked in `gone` are freed one after the other: mappings, and the tops of
+ * heaps, if they then exceed the threshold. `merged`: those of them that free() merges with their neighbours at once.
+ * trim_threshold: as it has adapted (caches.h). */
 uint64_t tide_heap_returned(const struct tide_heaps *, const struct tide_heap *, const uint8_t *gone,
-			    uint64_t trim_threshold);
+			    const uint8_t *merged, uint64_t trim_threshold);
 
 /* One stretch between two chunks that stay: [start, end) in chunk addresses. What malloc_trim gives back of it, resident. */
 uint64_t tide_gap_trim(const struct tide_space *, uint64_t start, uint64_t end);

@@ -103,6 +103,17 @@ static bool add_arena(struct tide_space *s, struct tide_census_pyarena *a)
 	return true;
 }
 
+static bool add_threads(struct tide_space *s, struct tide_census_threads *t)
+{
+	uint32_t tid;
+	while (tide_threads_next(t, &tid)) {
+		if (!room((void **)&s->thread, s->threads, sizeof *s->thread))
+			return false;
+		s->thread[s->threads++] = tid;
+	}
+	return true;
+}
+
 static int compare(uint64_t a, uint64_t b)
 {
 	return a < b ? -1 : a > b;
@@ -164,6 +175,8 @@ static enum tide_status fill(struct tide_space *s, struct tide_census *census)
 			ok = add_region(s, &item.region);
 		else if (item.kind == TIDE_RECORD_PYARENA)
 			ok = add_arena(s, &item.pyarena);
+		else if (item.kind == TIDE_RECORD_THREADS)
+			ok = add_threads(s, &item.threads);
 		else if (item.kind == TIDE_RECORD_RSS) {
 			s->has_rss = true;
 			s->rss = item.rss;

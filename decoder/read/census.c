@@ -125,6 +125,7 @@ static bool get_record(struct tide_in *in, uint8_t kind, struct tide_census_item
 		ret->rss.anon = tide_get_varint(in);
 		ret->rss.file = tide_get_varint(in);
 		ret->rss.shmem = tide_get_varint(in);
+		ret->rss.huge = tide_in_left(in) > 0 ? tide_get_varint(in) : 0;
 		return !in->bad;
 	case TIDE_RECORD_REGION:
 		return get_region(in, &ret->region);
@@ -141,13 +142,16 @@ static bool get_record(struct tide_in *in, uint8_t kind, struct tide_census_item
 		return get_pysites(in, &ret->pysites);
 	case TIDE_RECORD_PYTYPE:
 		return get_string(in, &ret->pytype.name, &ret->pytype.name_len);
+	case TIDE_RECORD_THREADS:
+		ret->threads.ids = *in;
+		return true;
 	}
 	return false;
 }
 
 static bool is_known(uint8_t kind)
 {
-	return (kind >= TIDE_RECORD_RSS && kind <= TIDE_RECORD_MALLINFO) || kind == TIDE_RECORD_PYSITES ||
+	return (kind >= TIDE_RECORD_RSS && kind <= TIDE_RECORD_THREADS) || kind == TIDE_RECORD_PYSITES ||
 	       kind == TIDE_RECORD_PYTYPE;
 }
 
@@ -197,4 +201,13 @@ bool tide_pyarena_pool(struct tide_census_pyarena *a, struct tide_census_pool *r
 bool tide_pysites_next(struct tide_census_pysites *s, struct tide_census_pysite *ret)
 {
 	return tide_in_left(&s->entries) > 0 && get_pysite(&s->entries, ret);
+}
+
+bool tide_threads_next(struct tide_census_threads *t, uint32_t *ret_tid)
+{
+	uint64_t id = tide_in_left(&t->ids) > 0 ? tide_get_varint(&t->ids) : 0;
+	if (t->ids.bad || id == 0 || id > UINT32_MAX)
+		return false;
+	*ret_tid = (uint32_t)id;
+	return true;
 }

@@ -18,6 +18,7 @@ enum tide_census_kind {
 	TIDE_RECORD_REGION = 2,
 	TIDE_RECORD_PYARENA = 3,
 	TIDE_RECORD_MALLINFO = 4,
+	TIDE_RECORD_THREADS = 5,
 	TIDE_RECORD_PYSITES = 16,
 	TIDE_RECORD_PYTYPE = 17
 };
@@ -45,6 +46,7 @@ struct tide_census_rss { /* bytes */
 	uint64_t resident;
 	uint64_t peak; /* 0 unknown */
 	uint64_t anon, file, shmem;
+	uint64_t huge; /* of anon: in transparent huge pages */
 };
 
 struct tide_census_region {
@@ -94,6 +96,9 @@ struct tide_census_pytype {
 	const char *name; /* name_len bytes, not terminated, hostile; never NULL */
 	uint32_t name_len;
 };
+struct tide_census_threads {
+	struct tide_in ids; /* kernel thread ids: tide_threads_next */
+};
 
 struct tide_census_item {
 	enum tide_census_kind kind;
@@ -104,6 +109,7 @@ struct tide_census_item {
 		struct tide_census_mallinfo mallinfo;
 		struct tide_census_pysites pysites;
 		struct tide_census_pytype pytype;
+		struct tide_census_threads threads;
 	};
 };
 
@@ -125,5 +131,7 @@ bool tide_region_run(struct tide_census_region *, uint64_t *ret_pages, enum tide
 bool tide_pyarena_pool(struct tide_census_pyarena *, struct tide_census_pool *ret);
 /* The record's entries. False: the end. */
 bool tide_pysites_next(struct tide_census_pysites *, struct tide_census_pysite *ret);
+/* Thread ids, in no order. False: the end. */
+bool tide_threads_next(struct tide_census_threads *, uint32_t *ret_tid);
 
 #endif

@@ -38,6 +38,14 @@ static void walk_sites(struct tide_census_pysites *s)
 		abort();
 }
 
+static void walk_threads(struct tide_census_threads *t)
+{
+	uint32_t tid;
+	while (tide_threads_next(t, &tid))
+		if (tid == 0)
+			abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct tide_census census;
@@ -51,6 +59,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			walk_arena(&item.pyarena);
 		if (item.kind == TIDE_RECORD_PYSITES)
 			walk_sites(&item.pysites);
+		if (item.kind == TIDE_RECORD_THREADS)
+			walk_threads(&item.threads);
 	}
 	return 0;
 }

@@ -1,0 +1,182 @@
+#include "analyze/keys.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "symbols/pylines.h"
+
+#define uthash_fatal(message) (void)0 /* HASH_ADD is told by HASH_NONFATAL_OOM */
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#define FRAMES_MOST 32u /* of a stack, from its innermost one */
+#define KEYS_MOST (2 * FRAMES_MOST)
+
+enum { NATIVE = 0, LINE = 1, FUNCTION = 2 };
+
+struct name {
+	uint64_t hash, kind; /* kind: enum above, the line shifted in */
+};
+
+struct tide_key_entry {
+	struct name name;
+	uint32_t number;
+	UT_hash_handle hh;
+};
+
+/* A frame's names: a Python one has two, its line and its function. */
+static unsigned names_of(const struct tide_log *log, uint64_t word, struct name ret[2])
+{
+	const struct tide_code *code;
+	if (!(word & TIDE_WORD_PYTHON)) {
+		ret[0] = (struct name){word, NATIVE};
+		return 1;
+	}
+	code = tide_log_code(log, (uint32_t)((word & ~TIDE_WORD_PYTHON) >> 24));
+	if (!code) {
+		ret[0] = (struct name){word, LINE};
+		return 1;
+	}
+	/* by name: one source line may be several code objects, after a reload */
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	for (const char *c = code->file; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+	for (const char *c = code->function; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+	int line = tide_python_line(code, (uint32_t)(word & TIDE_WORD_PYTHON_OFFSET));
+	ret[0] = (struct name){hash, (uint64_t)(uint32_t)line << 8 | LINE};
+	ret[1] = (struct name){hash, FUNCTION};
+	return 2;
+}
+
+static struct tide_key_entry *find(const struct tide_keys *k, struct name name)
+{
+	struct tide_key_entry *e;
+	HASH_FIND(hh, k->table, &name, sizeof name, e);
+	return e;
+}
+
+static struct tide_key_entry *find_or_add(struct tide_keys *k, struct name name)
+{
+	struct tide_key_entry *e = find(k, name);
+	if (e)
+		return e;
+	e = calloc(1, sizeof *e);
+	if (!e)
+		return NULL;
+	e->name = name;
+	e->number = k->keys;
+	HASH_ADD(hh, k->table, name, sizeof e->name, e);
+	if (!e->hh.tbl) {
+		free(e);
+		return NULL;
+	}
+	k->keys++;
+	return e;
+}
+
+/* A frame of the C and C++ libraries is no place of the program's. */
+static bool is_library(const struct tide_log *log, uint64_t word)
+{
+	static const char *const names[] = {"libc.so",   "libc-",          "libstdc++.so",
+					    "libc++.so", "libtidemark.so", "ld-linux"};
+	const struct tide_module *m;
+	uint32_t count = tide_log_modules(log, &m);
+	for (uint32_t i = 0; i < count; i++) {
+		if (word <= m[i].start || word > m[i].end)
+			continue;
+		const char *slash = strrchr(m[i].path, '/'), *name = slash ? slash + 1 : m[i].path;
+		for (size_t n = 0; n < sizeof names / sizeof *names; n++)
+			if (strncmp(name, names[n], strlen(names[n])) == 0)
+				return true;
+	}
+	return false;
+}
+
+static bool append(struct tide_keys *k, uint32_t site, uint32_t number)
+{
+	uint32_t first = k->first[site];
+	for (uint32_t i = first; i < k->listed; i++)
+		if (k->key[i] == number)
+			return true; /* recursion */
+	if (k->listed == k->cap) {
+		uint32_t cap = k->cap ? k->cap * 2 : 1024;
+		uint32_t *more = realloc(k->key, cap * sizeof *more);
+		if (!more)
+			return false;
+		k->key = more;
+		k->cap = cap;
+	}
+	k->key[k->listed++] = number;
+	k->count[site]++;
+	return true;
+}
+
+static bool add_site(struct tide_keys *k, const struct tide_site *s, uint32_t site)
+{
+	uint32_t node = s->python ? s->python : s->native;
+	struct name names[2];
+	k->first[site] = k->listed;
+	for (unsigned depth = 0; node && depth < FRAMES_MOST; depth++) {
+		uint64_t word = tide_log_node_word(k->log, node);
+		uint32_t parent = tide_log_node_parent(k->log, node);
+		unsigned count = names_of(k->log, word, names);
+		bool skip = !s->python && parent && is_library(k->log, word);
+		for (unsigned i = 0; i < count && !skip; i++) {
+			struct tide_key_entry *e = find_or_add(k, names[i]);
+			if (!e || !append(k, site, e->number))
+				return false;
+		}
+		node = parent;
+	}
+	return true;
+}
+
+enum tide_status tide_keys_init(struct tide_keys *k, const struct tide_log *log, const struct tide_replay *r)
+{
+	*k = (struct tide_keys){.log = log, .sites = r->sites};
+	k->first = calloc(r->sites + 1ull, sizeof *k->first);
+	k->count = calloc(r->sites + 1ull, sizeof *k->count);
+	bool ok = k->first && k->count;
+	for (uint32_t i = 0; i < r->sites && ok; i++)
+		if (r->site[i].live_blocks)
+			ok = add_site(k, &r->site[i], i);
+	if (ok)
+		return TIDE_OK;
+	tide_keys_release(k);
+	return TIDE_ERR_NOMEM;
+}
+
+void tide_keys_release(struct tide_keys *k)
+{
+	struct tide_key_entry *e, *next;
+	HASH_ITER(hh, k->table, e, next)
+	{
+		HASH_DEL(k->table, e);
+		free(e);
+	}
+	free(k->first);
+	free(k->count);
+	free(k->key);
+	*k = (struct tide_keys){0};
+}
+
+bool tide_keys_frame(const struct tide_keys *k, const struct tide_site *s, uint32_t key, uint32_t *ret_native,
+		     uint32_t *ret_python)
+{
+	uint32_t node = s->python ? s->python : s->native;
+	struct name names[2];
+	for (unsigned depth = 0; node && depth < FRAMES_MOST; depth++) {
+		unsigned count = names_of(k->log, tide_log_node_word(k->log, node), names);
+		for (unsigned i = 0; i < count; i++) {
+			const struct tide_key_entry *e = find(k, names[i]);
+			if (!e || e->number != key)
+				continue;
+			*ret_native = s->python ? s->native : node;
+			*ret_python = s->python ? node : 0;
+			return true;
+		}
+		node = tide_log_node_parent(k->log, node);
+	}
+	return false;
+}
