@@ -134,6 +134,13 @@ static bool must_stay_passive(void)
 			tide_say("this program has a sanitizer's run time, not tracing: ", runtimes[i]);
 			return true;
 		}
+	/* linked in statically by gcc it exports nothing but what it stands in front of, and no allocator stands in front of these */
+	const void *malloc = tide_first_symbol("malloc");
+	if (!tide_real.comes_first && tide_module_same(malloc, tide_first_symbol("memcpy")) &&
+	    tide_module_same(malloc, tide_first_symbol("sigaction"))) {
+		tide_say("this program has a sanitizer's run time, not tracing: ", "its own memcpy");
+		return true;
+	}
 	if (tide_real_is_late()) {
 		tide_say("loaded after the C library (by dlopen?), when it is too late to see allocations, not tracing",
 			 "");
