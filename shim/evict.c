@@ -11,7 +11,7 @@
 #include "sys.h"
 
 #define WORDS (TIDE_STACK_MAX + 4u)
-#define DICT_CAP (TIDE_BLOCK_MAX / 2)
+#define DICT_CAP (TIDE_BLOCK_MAX + TIDE_BLOCK_MAX / 2 + 2) /* tide_items_words(TIDE_BLOCK_MAX) */
 
 /* A stack as it is being read: words outermost first, and the hash of each prefix. */
 struct stack {

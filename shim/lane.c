@@ -17,15 +17,7 @@
 /* A lane seals a block that is this many epochs old and not nearly empty. */
 #define BLOCK_EPOCHS 2u
 
-/* RULE: one small struct of initial-exec TLS; anything dynamic could call malloc. */
-static __thread struct {
-	struct tide_lane *lane;  /* own, exclusive */
-	struct tide_lane *other; /* a shared one in a handler's hands; the last, if handlers interrupt each other */
-	uintptr_t frame;         /* of the recording in hand that no other interrupted */
-	uint32_t tid;            /* 0: not asked yet */
-	bool busy;               /* inside tide_lane_enter .. leave: what comes now is a signal handler's */
-	bool retired;            /* past the destructor: no lane of its own any more */
-} self __attribute__((tls_model("initial-exec")));
+__thread struct tide_self tide_self __attribute__((tls_model("initial-exec")));
 
 static struct {
 	struct tide_lane *all;
@@ -39,9 +31,9 @@ static struct {
 static void thread_ends(void *lane)
 {
 	(void)lane;
-	struct tide_lane *own = self.lane;
-	self.retired = true;
-	self.lane = NULL;
+	struct tide_lane *own = tide_self.lane;
+	tide_self.retired = true;
+	tide_self.lane = NULL;
 	if (!own)
 		return;
 	tide_unlock(&own->lock);
@@ -74,6 +66,7 @@ void tide_lanes_fork_child(uint64_t *events)
 			continue;
 		}
 		lane->block = NULL;
+		lane->at = lane->end = NULL;
 		lane->tid = 0;
 		lane->events = 0;
 		lane->events_before = 0;
@@ -82,9 +75,9 @@ void tide_lanes_fork_child(uint64_t *events)
 	}
 	atomic_store_explicit(&lanes.next, 0, memory_order_relaxed);
 	atomic_store_explicit(&lanes.private_used, 0, memory_order_relaxed);
-	self.lane = NULL;
-	self.other = NULL;
-	self.tid = 0;
+	tide_self.lane = NULL;
+	tide_self.other = NULL;
+	tide_self.tid = 0;
 }
 
 static struct tide_lane *lane_at(uint32_t index)
@@ -96,14 +89,14 @@ static struct tide_lane *lane_at(uint32_t index)
 static struct tide_lane *take_shared(bool wait)
 {
 	uint64_t begin = tide_ticks();
-	for (uint32_t i = self.tid;; i++) {
+	for (uint32_t i = tide_self.tid;; i++) {
 		struct tide_lane *lane = lane_at(i % lanes.shared);
 		if (tide_trylock(&lane->lock))
 			return lane;
-		bool round = i - self.tid >= lanes.shared;
+		bool round = i - tide_self.tid >= lanes.shared;
 		if (round && (!wait || tide_ticks() - begin > TIDE_LOCK_TICKS))
 			return NULL;
-		if (i - self.tid > TIDE_LOCK_SPINS)
+		if (i - tide_self.tid > TIDE_LOCK_SPINS)
 			tide_sys_yield();
 	}
 }
@@ -143,11 +136,11 @@ static uint32_t thread_id(void)
 /* First event of a thread, or no lane of its own. */
 static struct tide_lane *find_lane(void)
 {
-	if (self.tid == 0)
-		self.tid = thread_id();
-	if (self.retired)
+	if (tide_self.tid == 0)
+		tide_self.tid = thread_id();
+	if (tide_self.retired)
 		return take_shared(true);
-	struct tide_lane *lane = self.lane = take_own();
+	struct tide_lane *lane = tide_self.lane = take_own();
 	if (!lane)
 		return take_shared(true);
 	if (lanes.has_key)
@@ -160,10 +153,10 @@ static struct tide_lane *find_lane(void)
  * of it. Stacks of coroutines and handlers elsewhere tell nothing. */
 static bool was_jumped_out_of(uintptr_t frame)
 {
-	if (!self.lane || frame <= self.frame)
+	if (!tide_self.lane || frame <= tide_self.frame)
 		return false;
-	const struct tide_stack_range *stack = &self.lane->unwinder.stack;
-	return self.frame >= stack->low && frame < stack->high && !tide_sys_on_other_stack();
+	const struct tide_stack_range *stack = &tide_self.lane->unwinder.stack;
+	return tide_self.frame >= stack->low && frame < stack->high && !tide_sys_on_other_stack();
 }
 
 static uint8_t *payload(const struct tide_lane *lane)
@@ -174,7 +167,7 @@ static uint8_t *payload(const struct tide_lane *lane)
 /* Goes back to what is committed. The count is taken from the items: a commit that was cut in two cannot tell it. */
 static void go_back(struct tide_lane *lane)
 {
-	const uint32_t words = TIDE_BLOCK_MAX / 2; /* a literal takes at least two bytes */
+	const uint32_t words = tide_items_words(TIDE_BLOCK_MAX);
 	size_t need = sizeof(struct tide_items) + words * sizeof(uint64_t);
 	struct tide_items *items = tide_sys_mmap(need, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uint32_t committed = lane->block->committed, events = 0;
@@ -194,61 +187,51 @@ static void go_back(struct tide_lane *lane)
  * nobody waits for it for long). */
 static void abandon(void)
 {
-	if (self.lane->block)
-		go_back(self.lane);
-	tide_unwinder_forget(&self.lane->unwinder);
-	if (self.other) {
-		if (self.other->block)
-			go_back(self.other);
-		tide_unlock(&self.other->lock);
-		self.other = NULL;
+	if (tide_self.lane->block)
+		go_back(tide_self.lane);
+	tide_unwinder_forget(&tide_self.lane->unwinder);
+	if (tide_self.other) {
+		if (tide_self.other->block)
+			go_back(tide_self.other);
+		tide_unlock(&tide_self.other->lock);
+		tide_self.other = NULL;
 	}
 	tide_count_loss(TIDE_LOSS_REENTRANT, 1);
-	self.busy = false;
+	tide_self.busy = false;
 }
 
-struct tide_lane *tide_lane_enter(void)
+struct tide_lane *tide_lane_enter_slowly(uintptr_t frame)
 {
-	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-	if (__builtin_expect(self.busy, 0) && was_jumped_out_of(frame))
+	if (tide_self.busy && was_jumped_out_of(frame))
 		abandon();
-	bool nested = self.busy;
+	bool nested = tide_self.busy;
 	if (!nested)
-		self.frame = frame;
-	if (__builtin_expect(!nested && self.lane, 1)) {
-		self.busy = true;
-		atomic_signal_fence(memory_order_seq_cst);
-		return self.lane;
-	}
-	self.busy = true;
+		tide_self.frame = frame;
+	tide_self.busy = true;
 	atomic_signal_fence(memory_order_seq_cst);
+	if (!nested && tide_self.lane)
+		return tide_self.lane;
 	struct tide_lane *lane = nested ? take_shared(false) : find_lane();
 	if (lane) {
 		lane->nested = nested;
 		if (nested)
-			self.other = lane;
+			tide_self.other = lane;
 	} else {
 		tide_count_loss(TIDE_LOSS_REENTRANT, 1);
-		self.busy = nested;
+		tide_self.busy = nested;
 	}
 	return lane;
 }
 
-void tide_lane_leave(struct tide_lane *lane)
+void tide_lane_leave_slowly(struct tide_lane *lane)
 {
 	bool nested = lane->nested;
-	atomic_signal_fence(memory_order_seq_cst);
 	if (is_shared(lane)) {
-		if (lane == self.other)
-			self.other = NULL;
+		if (lane == tide_self.other)
+			tide_self.other = NULL;
 		tide_unlock(&lane->lock);
 	}
-	self.busy = nested; /* the interrupted recording clears it */
-}
-
-uint32_t tide_lane_tid(void)
-{
-	return self.tid;
+	tide_self.busy = nested; /* the interrupted recording clears it */
 }
 
 /* The lane's next block, in the same place: what it held is in the ring by now, or lost and counted. */
@@ -265,7 +248,7 @@ static void open_block(struct tide_lane *lane)
 		.events_before = lane->events_before,
 		.mono_ns = tide_clock_ns(CLOCK_MONOTONIC),
 		.ticks = tide_ticks(),
-		.tid = self.tid,
+		.tid = tide_self.tid,
 		.encoding = TIDE_ENCODING_ITEMS,
 		.state = TIDE_BLOCK_OPEN,
 		.epoch = tide_ring_epoch(),
@@ -280,7 +263,7 @@ static void open_block(struct tide_lane *lane)
 	lane->end = (uint8_t *)b + (tide_logfile.is_private ? PRIVATE_BLOCK : g->block_len);
 	lane->events = 0;
 	lane->since_tick = 0;
-	lane->tid = self.tid;
+	lane->tid = tide_self.tid;
 	tide_lane_set_epoch(lane, head.epoch);
 	tide_encode_reset(&lane->encoder, head.ticks);
 }
@@ -352,23 +335,14 @@ static bool grow(struct tide_lane *lane)
 	return true;
 }
 
-bool tide_lane_room(struct tide_lane *lane, size_t bound)
+bool tide_lane_make_room(struct tide_lane *lane, size_t bound)
 {
 	for (unsigned tries = 0; tries < 3; tries++) {
-		if (lane->block && lane->end - lane->at >= (ptrdiff_t)bound) /* signed: `end` may be behind `at` */
+		if (lane->block && (size_t)(lane->end - lane->at) >= bound)
 			return true;
 		if (!grow(lane))
 			break;
 	}
 	tide_count_loss(TIDE_LOSS_NO_SPACE, 1);
 	return false;
-}
-
-void tide_lane_commit(struct tide_lane *lane, uint8_t *at)
-{
-	struct tide_block *b = lane->block;
-	lane->at = at;
-	b->events = ++lane->events;
-	/* pairs with the reader's acquire, and with nothing at all when the process is killed */
-	atomic_store_explicit((_Atomic uint32_t *)&b->committed, (uint32_t)(at - payload(lane)), memory_order_release);
 }

@@ -22,38 +22,84 @@ struct tide_lane {
 	uint8_t *at;              /* next item */
 	uint8_t *end;
 	uint32_t index;
-	uint32_t tid;        /* of the last event's thread */
-	uint32_t since_tick; /* events since the last TICK */
-	bool due;            /* when the event in hand is done, something slower is to be done */
-	uint32_t events;     /* in this block */
+	uint32_t tid;          /* of the last event's thread */
+	uint32_t since_tick;   /* events since the last TICK */
+	uint32_t events;       /* in this block */
+	uint32_t epoch;        /* of the last event: a segment of the ring (shadow.h) */
+	uint8_t tag;           /* which the shadow bytes of blocks allocated now get */
+	bool due;              /* when the event in hand is done, something slower is to be done */
+	bool nested;           /* taken by a signal handler that interrupted a recording: never waits */
+	struct tide_lock lock; /* held: taken, for one event (shared) or a thread's life */
 	uint64_t events_before;
-	uint32_t epoch;                      /* of the last event: a segment of the ring (shadow.h) */
-	uint8_t tag;                         /* which the shadow bytes of blocks allocated now get */
-	struct tide_lock lock;               /* held: taken, for one event (shared) or a thread's life */
-	bool nested;                         /* taken by a signal handler that interrupted a recording: never waits */
-	uint64_t native[TIDE_STACK_MAX + 2]; /* scratch of the event in hand: hooks may run on 16 KiB stacks */
-	uint64_t python[TIDE_STACK_MAX + 2];
 	struct tide_py_stack python_stack;
-	struct tide_encoder encoder;
 	struct tide_unwinder unwinder;
+	struct tide_encoder encoder;
+	struct tide_kept python_kept;
+	uint64_t python[TIDE_KEPT]; /* scratch of the event in hand: hooks may run on 16 KiB stacks */
 };
+
+/* RULE: one small struct of initial-exec TLS; anything dynamic could call malloc. */
+struct tide_self {
+	struct tide_lane *lane;  /* own, exclusive */
+	struct tide_lane *other; /* a shared one in a handler's hands; the last, if handlers interrupt each other */
+	uintptr_t frame;         /* of the recording in hand that no other interrupted */
+	uint32_t tid;            /* 0: not asked yet */
+	bool busy;               /* inside tide_lane_enter .. leave: what comes now is a signal handler's */
+	bool retired;            /* past the destructor: no lane of its own any more */
+};
+extern __thread struct tide_self tide_self __attribute__((tls_model("initial-exec")));
 
 /* Memory for all lanes of the log's geometry; touched only as lanes are used. Once a process. False: none. */
 bool tide_lanes_init(void);
 /* A forked child: every lane is free and empty. events[i], if not NULL, gets what lane i had recorded; room for `lanes`. */
 void tide_lanes_fork_child(uint64_t *events);
 
+struct tide_lane *tide_lane_enter_slowly(uintptr_t frame);
+void tide_lane_leave_slowly(struct tide_lane *);
+bool tide_lane_make_room(struct tide_lane *, size_t bound);
+
 /* The lane for one event of the calling thread, or NULL (counted). Must be given back at once with tide_lane_leave. */
-struct tide_lane *tide_lane_enter(void);
-void tide_lane_leave(struct tide_lane *);
+static inline struct tide_lane *tide_lane_enter(void)
+{
+	struct tide_lane *lane = tide_self.lane;
+	if (__builtin_expect(!lane || tide_self.busy, 0))
+		return tide_lane_enter_slowly((uintptr_t)__builtin_frame_address(0));
+	tide_self.frame = (uintptr_t)__builtin_frame_address(0);
+	tide_self.busy = true;
+	atomic_signal_fence(memory_order_seq_cst);
+	return lane;
+}
+static inline void tide_lane_leave(struct tide_lane *lane)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	if (__builtin_expect(lane == tide_self.lane, 1))
+		tide_self.busy = false;
+	else
+		tide_lane_leave_slowly(lane);
+}
 
 /* Kernel id of the calling thread; known after tide_lane_enter. */
-uint32_t tide_lane_tid(void);
+static inline uint32_t tide_lane_tid(void)
+{
+	return tide_self.tid;
+}
 
 /* Makes room for `bound` bytes, sealing the block if need be. False: no room, counted; nothing may be written. */
-bool tide_lane_room(struct tide_lane *, size_t bound);
+static inline bool tide_lane_room(struct tide_lane *lane, size_t bound)
+{
+	return __builtin_expect((size_t)(lane->end - lane->at) >= bound, 1) || tide_lane_make_room(lane, bound);
+}
+
 /* Publishes items up to `at` as one event. */
-void tide_lane_commit(struct tide_lane *, uint8_t *at);
+static inline void tide_lane_commit(struct tide_lane *lane, uint8_t *at)
+{
+	struct tide_block *b = lane->block;
+	lane->at = at;
+	b->events = ++lane->events;
+	/* pairs with the reader's acquire, and with nothing at all when the process is killed */
+	atomic_store_explicit((_Atomic uint32_t *)&b->committed, (uint32_t)(at - (uint8_t *)(b + 1)),
+			      memory_order_release);
+}
 
 /* The lane's next event is of another epoch. Has the block's next event seal it if it has waited long enough. */
 void tide_lane_set_epoch(struct tide_lane *, uint32_t epoch);

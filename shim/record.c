@@ -92,7 +92,7 @@ static uint8_t *own(struct tide_lane *lane, uint8_t *out, uint32_t word)
 __attribute__((noinline)) static uint8_t *enter_epoch(struct tide_lane *lane, uint8_t *out, uint32_t epoch)
 {
 	tide_lane_set_epoch(lane, epoch);
-	*out++ = TIDE_KIND_EPOCH;
+	out = tide_put_tag(out, TIDE_KIND_EPOCH);
 	out = tide_put_ticks(out, &lane->encoder, tide_ticks());
 	lane->since_tick = 0;
 	return tide_put_varint(out, epoch);
@@ -104,7 +104,7 @@ static inline uint8_t *put_found(struct tide_lane *lane, uint8_t *out, const voi
 	uint8_t found = tide_shadow_take(addr, lane->tag);
 	if (__builtin_expect(found == lane->tag, 1))
 		return out;
-	*out++ = TIDE_KIND_FOUND;
+	out = tide_put_tag(out, TIDE_KIND_FOUND);
 	return tide_put_varint(out, found);
 }
 
@@ -123,69 +123,63 @@ static uint8_t *begin(struct tide_lane *lane, uint32_t word)
 		lane->since_tick = TICK_EVERY;
 	}
 	if (lane->since_tick++ >= TICK_EVERY) {
-		*out++ = TIDE_KIND_TICK;
-		out = tide_put_ticks(out, &lane->encoder, tide_ticks());
+		out = tide_put_tick(out, &lane->encoder, tide_ticks());
 		lane->since_tick = 1;
 		lane->due = something_is_due(lane->encoder.ticks);
 	}
 	return own(lane, out, word);
 }
 
+/* Stacks of the event in hand. `native` is meaningful if has_native. */
 struct stacks {
-	unsigned native, python; /* frames in lane->native, lane->python */
+	struct tide_words native, python;
 	bool has_native;
 };
 
-static struct stacks capture(struct tide_lane *lane, const struct tide_regs *regs, bool native)
+static inline void capture(struct tide_lane *lane, const struct tide_regs *regs, bool native, struct stacks *ret)
 {
-	struct stacks s = {.has_native = native};
 	unsigned limit = tide_config.stack_limit;
-	if (limit && native && regs) {
-		struct tide_words words;
-		tide_unwind(&lane->unwinder, regs, limit, &words);
-		s.native = words.depth;
-		for (uint32_t i = 0; i < words.depth; i++)
-			lane->native[i] = words.word[words.depth - 1 - i];
-	}
+	*ret = (struct stacks){.has_native = native};
+	if (limit && native && regs)
+		tide_unwind(&lane->unwinder, regs, limit, &ret->native);
 	if (limit && tide_config.python != TIDE_PYTHON_OFF)
-		s.python = tide_python_frames(&lane->python_stack, lane->python, limit);
-	return s;
+		ret->python = tide_keep(&lane->python_kept, lane->python,
+					tide_python_frames(&lane->python_stack, lane->python, limit));
 }
 
-static uint8_t *put_stacks(struct tide_lane *lane, uint8_t *tag, uint8_t *out, const struct stacks *s)
+/* The event will not be told: the next one's stacks must not be told as their difference from these. */
+static void forget(struct tide_lane *lane, const struct stacks *s)
 {
-	struct tide_encoder *e = &lane->encoder;
-	uint32_t python = tide_encode_shared(e, true, lane->python, s->python);
-	uint32_t native = s->has_native ? tide_encode_shared(e, false, lane->native, s->native) : 0;
-	bool same = python == s->python && python == e->python_depth;
 	if (s->has_native)
-		same = same && native == s->native && native == e->native_depth;
-	if (same) {
-		*tag |= TIDE_TAG_SAME;
-		return out;
-	}
-	if (s->has_native)
-		out = tide_put_stack(out, e, false, lane->native, s->native, native);
-	return tide_put_stack(out, e, true, lane->python, s->python, python);
+		tide_told_not(&lane->encoder.native, &s->native);
+	tide_told_not(&lane->encoder.python, &s->python);
+}
+
+static inline uint8_t *put_stacks(struct tide_lane *lane, uint8_t *out, uint8_t *tag, struct stacks *s,
+				  uint64_t *ret_site)
+{
+	return tide_put_stacks(out, tag, &lane->encoder, s->has_native ? &s->native : NULL, &s->python, ret_site);
 }
 
 void tide_record_alloc(enum tide_kind kind, const struct tide_regs *regs, const void *addr, size_t size, uint64_t value)
 {
 	struct tide_lane *lane = tide_lane_enter();
+	struct stacks s;
+	uint64_t site;
 	if (!lane)
 		return;
-	bool native = tide_kind_fields(kind) & TIDE_F_STACK;
-	struct stacks s = capture(lane, regs, native);
-	if (tide_lane_room(lane, tide_item_bound(s.native, s.python))) {
+	capture(lane, regs, !tide_kind_is_pool(kind), &s);
+	if (tide_lane_room(lane, tide_item_bound(s.native.depth, s.python.depth))) {
 		uint8_t *tag = begin(lane, tide_word_of((uintptr_t)addr));
-		*tag = (uint8_t)kind;
-		uint8_t *out = put_stacks(lane, tag, tag + 1, &s);
-		out = tide_put_addr(out, tag, &lane->encoder, (uintptr_t)addr, false);
-		out = tide_put_varint(out, size);
+		uint8_t *out = tide_put_tag(tag, kind);
+		out = put_stacks(lane, out, tag, &s, &site);
+		out = tide_put_block(out, tag, &lane->encoder, site, (uintptr_t)addr, size);
 		if (kind == TIDE_KIND_ALIGNED)
 			out = tide_put_varint(out, value);
 		tide_shadow_set(addr, lane->tag); /* before the commit: whoever sees the event finds its byte */
 		tide_lane_commit(lane, out);
+	} else {
+		forget(lane, &s);
 	}
 	leave(lane);
 }
@@ -203,8 +197,8 @@ void tide_record_free(enum tide_kind kind, const void *addr)
 	}
 	if (tide_lane_room(lane, tide_item_bound(0, 0))) {
 		uint8_t *tag = put_found(lane, begin(lane, tide_word_of((uintptr_t)addr)), addr);
-		*tag = (uint8_t)kind;
-		tide_lane_commit(lane, tide_put_addr(tag + 1, tag, &lane->encoder, (uintptr_t)addr, true));
+		uint8_t *out = tide_put_tag(tag, kind);
+		tide_lane_commit(lane, tide_put_gone(out, tag, &lane->encoder, (uintptr_t)addr));
 	} else {
 		tide_shadow_take(addr, TIDE_TAG_NONE);
 	}
@@ -218,14 +212,14 @@ static void record_rest(enum tide_kind kind, const struct tide_regs *regs, const
 	if (!lane)
 		return;
 	unsigned has = tide_kind_fields(kind);
-	struct stacks s = {0};
+	struct stacks s = {.has_native = false};
+	uint64_t site;
 	if (has & TIDE_F_STACK)
-		s = capture(lane, regs, true);
-	if (tide_lane_room(lane, tide_item_bound(s.native, s.python))) {
-		uint8_t *tag = begin(lane, 0), *out = tag + 1;
-		*tag = (uint8_t)kind;
+		capture(lane, regs, true, &s);
+	if (tide_lane_room(lane, tide_item_bound(s.native.depth, s.python.depth))) {
+		uint8_t *tag = begin(lane, 0), *out = tide_put_tag(tag, kind);
 		if (has & TIDE_F_STACK)
-			out = put_stacks(lane, tag, out, &s);
+			out = put_stacks(lane, out, tag, &s, &site);
 		if (has & TIDE_F_RANGE) {
 			out = tide_put_varint(out, fields[0] / TIDE_PAGE);
 			out = tide_put_varint(out, fields[1]);
@@ -235,6 +229,8 @@ static void record_rest(enum tide_kind kind, const struct tide_regs *regs, const
 		if (has & TIDE_F_VALUE2)
 			out = tide_put_varint(out, fields[3]);
 		tide_lane_commit(lane, out);
+	} else if (has & TIDE_F_STACK) {
+		forget(lane, &s);
 	}
 	leave(lane);
 }

@@ -60,7 +60,12 @@ struct mklog_lane {
 	uint8_t *at, *end;
 	uint64_t events_before, visible_from;
 	uint64_t native[TIDE_STACK_MAX], python[TIDE_STACK_MAX]; /* innermost first */
+<<<<<<< HEAD
 	uint64_t run_ticks, last_ticks, busy_until;
+=======
+	struct tide_kept native_kept, python_kept;
+	uint64_t run_ticks, last_ticks;
+>>>>>>> 503ba01 (format: items that come as expected say so with one bit)
 	uint32_t native_len, python_len, events, since_tick, tid, skew;
 };
 
@@ -371,20 +376,20 @@ static inline uint8_t *mklog_before(struct mklog *m, uint32_t index, uint32_t wo
 	struct mklog_lane *l = &m->lane[index];
 	uint8_t *out = l->at;
 	if (mklog_below(m, 200) == 0) {
-		*out++ = TIDE_KIND_THREAD;
+		out = tide_put_tag(out, TIDE_KIND_THREAD);
 		l->tid = 1000 + index * 100 + (uint32_t)mklog_below(m, 50);
 		out = tide_put_varint(out, l->tid);
 		l->since_tick = 16;
 	}
 	if (l->since_tick++ >= 16) {
-		*out++ = TIDE_KIND_TICK;
-		out = tide_put_ticks(out, &l->encoder, mklog_now(m, l));
+		out = tide_put_tick(out, &l->encoder, mklog_now(m, l));
+		l->run_ticks = l->encoder.ticks;
 		l->since_tick = 1;
 	}
 	if ((m->owned[word] & 0xffff) == index + 1)
 		return out;
 	m->owned[word] = ((m->owned[word] >> 16) + 1) << 16 | (index + 1);
-	*out++ = TIDE_KIND_SYNC;
+	out = tide_put_tag(out, TIDE_KIND_SYNC);
 	out = tide_put_varint(out, m->owned[word] >> 16);
 	l->since_tick = 0;
 	if (m->o.slow && mklog_below(m, 4) == 0)
@@ -419,32 +424,24 @@ static inline uint32_t mklog_keep(struct mklog *m, const uint64_t *stack, uint32
 	return (uint32_t)(m->words - len);
 }
 
-static inline uint8_t *mklog_stacks(struct mklog *m, struct mklog_lane *l, unsigned has, uint8_t *tag,
-				    struct mklog_event *e)
+static inline uint8_t *mklog_stacks(struct mklog *m, struct mklog_lane *l, uint8_t *out, uint8_t *tag,
+				    struct mklog_event *e, uint64_t *ret_site)
 {
-	uint8_t *out = tag + 1;
-	bool both = has & TIDE_F_STACK;
+	bool both = tide_kind_fields(e->kind) & TIDE_F_STACK;
+	struct tide_words native = {0}, python;
 	if (both)
 		mklog_walk(m, l->native, &l->native_len, false);
 	if (m->o.python)
 		mklog_walk(m, l->python, &l->python_len, true);
-	uint32_t n = tide_encode_shared(&l->encoder, false, l->native, l->native_len);
-	uint32_t p = tide_encode_shared(&l->encoder, true, l->python, l->python_len);
-	bool same = p == l->python_len && p == l->encoder.python_depth &&
-		    (!both || (n == l->native_len && n == l->encoder.native_depth));
-	if (same)
-		*tag |= TIDE_TAG_SAME;
-	if (both && !same)
-		out = tide_put_stack(out, &l->encoder, false, l->native, l->native_len, n);
-	if (!same)
-		out = tide_put_stack(out, &l->encoder, true, l->python, l->python_len, p);
 	if (both) {
+		native = tide_keep(&l->native_kept, l->native, l->native_len);
 		e->native_len = l->native_len;
 		e->native = mklog_keep(m, l->native, l->native_len);
 	}
+	python = tide_keep(&l->python_kept, l->python, l->python_len);
 	e->python_len = l->python_len;
 	e->python = mklog_keep(m, l->python, l->python_len);
-	return out;
+	return tide_put_stacks(out, tag, &l->encoder, both ? &native : NULL, &python, ret_site);
 }
 
 static inline void mklog_emit(struct mklog *m, uint32_t index, struct mklog_event e)
@@ -455,16 +452,16 @@ static inline void mklog_emit(struct mklog *m, uint32_t index, struct mklog_even
 		m->ticks = l->busy_until;
 	if ((size_t)(l->end - l->at) < tide_item_bound(m->o.depth, m->o.depth))
 		mklog_seal(m, index);
-	uint8_t *tag = mklog_before(m, index, has & TIDE_F_ADDR ? tide_word_of(e.addr) : 0), *out = tag + 1;
-	*tag = e.kind;
+	uint8_t *tag = mklog_before(m, index, has & TIDE_F_ADDR ? tide_word_of(e.addr) : 0),
+		*out = tide_put_tag(tag, e.kind);
+	uint64_t site = 0;
 	if (has & (TIDE_F_STACK | TIDE_F_PYSTACK))
-		out = mklog_stacks(m, l, has, tag, &e);
+		out = mklog_stacks(m, l, out, tag, &e, &site);
 	if (has & TIDE_F_ADDR)
-		out = tide_put_addr(out, tag, &l->encoder, e.addr, !(has & TIDE_F_SIZE));
+		out = has & TIDE_F_SIZE ? tide_put_block(out, tag, &l->encoder, site, e.addr, e.size)
+					: tide_put_gone(out, tag, &l->encoder, e.addr);
 	if (has & TIDE_F_RANGE)
-		out = tide_put_varint(out, e.addr / TIDE_PAGE);
-	if (has & (TIDE_F_SIZE | TIDE_F_RANGE))
-		out = tide_put_varint(out, e.size);
+		out = tide_put_varint(tide_put_varint(out, e.addr / TIDE_PAGE), e.size);
 	if (has & TIDE_F_VALUE)
 		out = tide_put_varint(out, e.value);
 	if (has & TIDE_F_VALUE2)

@@ -111,7 +111,7 @@ static bool take_block(const struct tide_account_source *s, struct tide_lane *la
 	lane->has_block = state == BLOCK_GOOD;
 	lane->block_known = state == BLOCK_BEING_BEGUN || s->running;
 	if (state == BLOCK_GOOD)
-		check_events(s, lane, dict, s->geometry->block_len / 2);
+		check_events(s, lane, dict, tide_items_words(s->geometry->block_len));
 	if (state != BLOCK_BAD)
 		return state != BLOCK_NOMEM;
 	bool header_good = lane->staging.head.magic == TIDE_MAGIC_BLOCK;
@@ -128,7 +128,7 @@ bool tide_staging_read(const struct tide_account_source *s, struct tide_lanes *r
 {
 	struct tide_lanes lanes = {0};
 	uint32_t cap = 0;
-	uint64_t *dict = malloc(s->geometry->block_len / 2 * sizeof *dict);
+	uint64_t *dict = malloc(tide_items_words(s->geometry->block_len) * sizeof *dict);
 	bool done = dict != NULL;
 	for (uint32_t i = 0; i < s->geometry->lanes && done; i++) {
 		struct tide_staging staging = {0};

@@ -57,20 +57,37 @@ struct tide_numbers {
 	uint32_t mask, count, block;
 };
 
+/* Deltas that an item told, to come again where NEXT says so. */
+struct tide_unpack_next {
+	uint64_t before; /* site */
+	uint32_t pushed; /* place of the native nodes; the Python ones follow */
+	uint16_t pop[2], push[2];
+};
+
+struct tide_unpack_stack {
+	uint32_t depth;
+	uint32_t node[TIDE_STACK_MAX + 3]; /* outermost first; [0] is the root */
+	uint64_t last;                     /* new word */
+};
+
 struct tide_unpack {
 	struct tide_in in;
 	uint64_t ticks, seq;
-	uint64_t last_alloc, last_free, last_native, last_python;
 	uint32_t tid, events_left;
 	bool new_run; /* the next event begins one */
 	bool unknown; /* the next event frees what was never recorded */
-	uint32_t native_depth, python_depth;
 	uint32_t pair, python_pair; /* of the current stacks; of none and the current Python stack */
 	bool pair_known, python_pair_known;
 	uint64_t *dict; /* words */
 	uint32_t dict_len, dict_cap;
+	uint64_t *path; /* by node: predict.h */
+	uint32_t paths, path_cap;
+	uint32_t *pushed; /* nodes of all deltas told */
+	uint32_t pushed_len, pushed_cap;
 	struct tide_numbers nodes, pairs;
-	uint32_t native[TIDE_STACK_MAX + 3], python[TIDE_STACK_MAX + 3]; /* nodes, outermost first; [0] is the root */
+	struct tide_unpack_stack stack[2]; /* native, Python */
+	struct tide_unpack_next next[TIDE_NEXTS];
+	struct tide_model model;
 };
 /* Zero is a valid unpacker that holds no memory. */
 void tide_unpack_release(struct tide_unpack *);

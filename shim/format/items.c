@@ -1,5 +1,7 @@
 #include "format/items.h"
 
+#include <string.h>
+
 struct kind_info {
 	const char *name;
 	unsigned fields;
@@ -20,16 +22,15 @@ unsigned tide_kind_fields(unsigned kind)
 	return kind < TIDE_KINDS ? kinds[kind].fields : 0;
 }
 
-void tide_items_init(struct tide_items *d, const void *payload, size_t len, uint64_t ticks, uint64_t *dict,
-		     uint32_t dict_cap)
+void tide_items_init(struct tide_items *d, const void *payload, size_t len, uint64_t ticks, uint64_t *words,
+		     uint32_t cap)
 {
+	memset(d, 0, sizeof *d);
 	d->in = tide_in_of(payload, len);
 	d->ticks = ticks;
-	d->last_alloc = d->last_free = d->last_native = d->last_python = 0;
-	d->native_depth = d->python_depth = 0;
-	d->dict_len = 0;
-	d->dict_cap = dict_cap;
-	d->dict = dict;
+	d->words = words;
+	d->pushed_from = cap;
+	d->told[0].path[0] = d->told[1].path[0] = TIDE_PATH_NONE;
 }
 
 static uint64_t get_word(struct tide_items *d, uint64_t *last)
@@ -37,13 +38,13 @@ static uint64_t get_word(struct tide_items *d, uint64_t *last)
 	uint64_t id = tide_get_varint(&d->in);
 	if (id > 0) {
 		if (id - 1 < d->dict_len)
-			return d->dict[id - 1];
+			return d->words[id - 1];
 		d->in.bad = true;
 		return 0;
 	}
 	*last += (uint64_t)tide_unzigzag(tide_get_varint(&d->in));
-	if (d->dict_len < d->dict_cap)
-		d->dict[d->dict_len++] = *last;
+	if (d->dict_len < d->pushed_from)
+		d->words[d->dict_len++] = *last;
 	else
 		d->in.bad = true;
 	return *last;
@@ -54,53 +55,156 @@ static uint64_t get_count(struct tide_items *d, unsigned nibble)
 	return nibble < 15 ? nibble : 15 + tide_get_varint(&d->in);
 }
 
-static void get_delta(struct tide_items *d, bool python, struct tide_stack_delta *ret)
+/* Pushed words go into the buffer from the right: the last delta read is the leftmost. */
+static void get_delta(struct tide_items *d, unsigned sort, struct tide_stack_delta *ret)
 {
-	uint32_t *depth = python ? &d->python_depth : &d->native_depth;
-	uint64_t *words = d->words + (python ? TIDE_STACK_MAX + 4 : 0);
 	uint8_t counts = tide_get_u8(&d->in);
-	uint64_t pop = get_count(d, counts >> 4), push = get_count(d, counts & 15);
-	if (pop > *depth || push > TIDE_STACK_MAX + 2 || *depth - pop + push > TIDE_STACK_MAX + 2) {
+	uint64_t pop = get_count(d, counts >> 4), push = get_count(d, counts & 15), depth = d->told[sort].depth;
+	if (pop > depth || push > TIDE_STACK_MAX + 2 || depth - pop + push > TIDE_STACK_MAX + 2 ||
+	    push > d->pushed_from - d->dict_len) {
 		d->in.bad = true;
 		return;
 	}
+	uint32_t at = d->pushed_from - (uint32_t)push;
+	d->pushed_from = at;
 	for (uint32_t i = 0; i < push && !d->in.bad; i++)
-		words[i] = get_word(d, python ? &d->last_python : &d->last_native);
-	*depth += (uint32_t)push - (uint32_t)pop;
-	*ret = (struct tide_stack_delta){(uint32_t)pop, (uint32_t)push, words};
+		d->words[at + i] = get_word(d, &d->last[sort]);
+	*ret = (struct tide_stack_delta){(uint32_t)pop, (uint32_t)push, d->words + at};
 }
 
-static void get_addr(struct tide_items *d, uint8_t tag, bool freeing, struct tide_item *item)
+static bool apply_delta(struct tide_told *t, const struct tide_stack_delta *delta)
 {
-	uint64_t base = tag & TIDE_TAG_NEAR_FREE ? d->last_free : d->last_alloc;
-	uint64_t unit = (base + (uint64_t)tide_unzigzag(tide_get_varint(&d->in))) & (UINT64_MAX >> 4);
-	item->addr = unit << 4;
-	if (tag & TIDE_TAG_ODD)
-		item->addr |= tide_get_u8(&d->in) & 15;
-	if (freeing)
-		d->last_free = unit;
-	else
-		d->last_alloc = unit;
+	if (delta->pop > t->depth || t->depth - delta->pop + delta->push > TIDE_STACK_MAX + 2)
+		return false;
+	uint32_t depth = t->depth - delta->pop;
+	for (uint32_t i = 0; i < delta->push; i++, depth++)
+		t->path[depth + 1] = tide_path(t->path[depth], delta->words[i]);
+	t->depth = depth;
+	return true;
+}
+
+static uint64_t site_now(const struct tide_items *d, bool both)
+{
+	const struct tide_told *native = &d->told[0], *python = &d->told[1];
+	return tide_site(both ? native->path[native->depth] : TIDE_PATH_NONE, python->path[python->depth]);
+}
+
+/* The two deltas of the successor of `before`. */
+static void get_next(struct tide_items *d, const struct tide_told_next *next, uint64_t before, struct tide_item *item)
+{
+	if (next->before != before || next->words == 0) {
+		d->in.bad = true;
+		return;
+	}
+	const uint64_t *words = d->words + next->words;
+	item->native = (struct tide_stack_delta){next->pop[0], next->push[0], words};
+	item->python = (struct tide_stack_delta){next->pop[1], next->push[1], words - next->push[1]};
+}
+
+/* Both stacks, or with PYSTACK the Python one. Returns the site. */
+static uint64_t get_stacks(struct tide_items *d, uint8_t tag, bool both, struct tide_item *item)
+{
+	uint64_t before = site_now(d, both);
+	struct tide_told_next *next = &d->next[before & (TIDE_NEXTS - 1)];
+	if (tag & TIDE_TAG_SAME) {
+		d->in.bad = d->in.bad || tag & TIDE_TAG_NEXT;
+		return before;
+	}
+	if (tag & TIDE_TAG_NEXT) {
+		get_next(d, next, before, item);
+	} else {
+		if (both)
+			get_delta(d, 0, &item->native);
+		uint32_t words = d->pushed_from;
+		get_delta(d, 1, &item->python);
+		*next = (struct tide_told_next){before,
+						words,
+						{(uint16_t)item->native.pop, (uint16_t)item->python.pop},
+						{(uint16_t)item->native.push, (uint16_t)item->python.push}};
+	}
+	if (d->in.bad || !apply_delta(&d->told[0], &item->native) || !apply_delta(&d->told[1], &item->python)) {
+		d->in.bad = true;
+		return before;
+	}
+	return site_now(d, both);
+}
+
+/* The unit; the low bits of an odd address go to *odd. */
+static uint64_t get_far(struct tide_items *d, uint64_t frontier, unsigned *odd)
+{
+	uint64_t far = tide_get_varint(&d->in), step = (uint64_t)tide_unzigzag(far >> 2);
+	switch (far & 3) {
+	case TIDE_ADDR_NEAR_ALLOC:
+		return (d->model.last_alloc + step) & (UINT64_MAX >> 4);
+	case TIDE_ADDR_NEAR_FREE:
+		return (d->model.last_free + step) & (UINT64_MAX >> 4);
+	case TIDE_ADDR_FRONTIER:
+		return frontier & (UINT64_MAX >> 4);
+	default:
+		*odd = tide_get_u8(&d->in) & 15;
+		return (d->model.last_alloc + step) & (UINT64_MAX >> 4);
+	}
+}
+
+/* size and addr. */
+static void get_block(struct tide_items *d, uint8_t tag, uint64_t site, struct tide_item *item)
+{
+	struct tide_model *m = &d->model;
+	uint32_t *expected = &m->size[site & (TIDE_SIZES - 1)];
+	item->size = tag & TIDE_TAG_SIZE_EXPECTED ? *expected : tide_get_varint(&d->in);
+	*expected = (uint32_t)item->size;
+	struct tide_class c = tide_class_of(item->size, tide_kind_is_pool(item->kind));
+	unsigned odd = 0;
+	uint64_t unit = tag & TIDE_TAG_ADDR_EXPECTED ? tide_expect_unit(m, c) & (UINT64_MAX >> 4)
+						     : get_far(d, m->frontier[c.pool], &odd);
+	item->addr = unit << 4 | odd;
+	if (!odd)
+		tide_learn_alloc(m, c, unit);
+	m->last_alloc = unit;
+	m->site = site;
+	m->frees_since = 0;
+}
+
+/* addr of a block that goes. */
+static void get_gone(struct tide_items *d, uint8_t tag, struct tide_item *item)
+{
+	struct tide_model *m = &d->model;
+	uint64_t unit;
+	unsigned odd = 0;
+	if (tag & (TIDE_TAG_DISTANCE | TIDE_TAG_DISTANCE_EXPECTED)) {
+		uint16_t *expected = tide_expect_distance(m);
+		uint64_t distance = tag & TIDE_TAG_DISTANCE ? tide_get_varint(&d->in) : *expected;
+		uint64_t recent = tide_recent(m, distance);
+		*expected = (uint16_t)distance;
+		unit = recent >> 8;
+		tide_learn_free(m, recent);
+	} else {
+		unit = get_far(d, 0, &odd);
+	}
+	item->addr = unit << 4 | odd;
+	m->last_free = unit;
+	m->frees_since++;
 }
 
 static void get_fields(struct tide_items *d, uint8_t tag, unsigned fields, struct tide_item *item)
 {
+	uint64_t site = 0;
 	if (fields & TIDE_F_SEQ)
 		item->seq = tide_get_varint(&d->in);
 	if (fields & TIDE_F_TICKS)
 		d->ticks += tide_get_varint(&d->in);
-	if (!(tag & TIDE_TAG_SAME)) {
-		if (fields & TIDE_F_STACK)
-			get_delta(d, false, &item->native);
-		if (fields & (TIDE_F_STACK | TIDE_F_PYSTACK))
-			get_delta(d, true, &item->python);
-	}
-	if (fields & TIDE_F_ADDR)
-		get_addr(d, tag, !(fields & TIDE_F_SIZE), item);
-	if (fields & TIDE_F_RANGE)
+	if (fields & TIDE_F_COARSE)
+		d->ticks += tide_get_varint(&d->in) << TIDE_TICK_SHIFT;
+	if (fields & (TIDE_F_STACK | TIDE_F_PYSTACK))
+		site = get_stacks(d, tag, fields & TIDE_F_STACK, item);
+	if (fields & TIDE_F_ADDR && fields & TIDE_F_SIZE)
+		get_block(d, tag, site, item);
+	else if (fields & TIDE_F_ADDR)
+		get_gone(d, tag, item);
+	if (fields & TIDE_F_RANGE) {
 		item->addr = tide_get_varint(&d->in) * TIDE_PAGE;
-	if (fields & (TIDE_F_SIZE | TIDE_F_RANGE))
 		item->size = tide_get_varint(&d->in);
+	}
 	if (fields & TIDE_F_VALUE)
 		item->value = tide_get_varint(&d->in);
 	if (fields & TIDE_F_VALUE2)
@@ -114,15 +218,17 @@ int tide_items_next(struct tide_items *d, struct tide_item *ret)
 	if (tide_in_left(&d->in) == 0)
 		return 0;
 	uint8_t tag = tide_get_u8(&d->in);
-	const struct kind_info *info = &kinds[tag & (TIDE_KINDS - 1)];
-	if (!info->name) {
+	unsigned kind = tag & (TIDE_TAG_KINDS - 1);
+	if (kind == 0)
+		kind = tide_get_u8(&d->in);
+	if (kind >= TIDE_KINDS || !kinds[kind].name) {
 		d->in.bad = true;
 		return -1;
 	}
-	*ret = (struct tide_item){.kind = (enum tide_kind)(tag & (TIDE_KINDS - 1))};
-	ret->is_event = tide_kind_is_event(ret->kind);
-	ret->has_stack = info->fields & (TIDE_F_STACK | TIDE_F_PYSTACK);
-	get_fields(d, tag, info->fields, ret);
+	unsigned fields = kinds[kind].fields;
+	*ret = (struct tide_item){.kind = (enum tide_kind)kind, .is_event = tide_kind_is_event(kind)};
+	ret->has_stack = fields & (TIDE_F_STACK | TIDE_F_PYSTACK);
+	get_fields(d, tag, fields, ret);
 	ret->ticks = d->ticks;
 	return d->in.bad ? -1 : 1;
 }

@@ -2,24 +2,35 @@
  * items.h - the stream of items in a staging block or an EVENTS frame (FORMAT.md 6): tags, decoding.
  * Encoding is in encode.h, inline, because it is the hot path.
  *
- * An item is a tag byte and its fields. tag bits 0-4: kind; bit 5 SAME: the stack is that of the previous item of
- * this block with a stack of that sort; bit 6 ODD: address not a multiple of 16, its low four bits follow as a
- * byte; bit 7 NEAR_FREE: the address is told as distance from the last freed one, not the last allocated one.
- * Every block starts from zero state, so it can be decoded alone.
+ * An item is a tag byte and its fields. Low four bits: the kind, or 0: a byte with the kind follows. High four bits: what
+ * of it comes as expected (predict.h) and is not told. Every block starts from zero state, so it can be decoded alone.
  */
 #ifndef TIDE_FORMAT_ITEMS_H
 #define TIDE_FORMAT_ITEMS_H
 
 #include "format/layout.h"
+#include "format/predict.h"
 #include "format/wire.h"
 
-#define TIDE_TAG_SAME 0x20u
-#define TIDE_TAG_ODD 0x40u
-#define TIDE_TAG_NEAR_FREE 0x80u
+#define TIDE_TAG_KINDS 16u
+/* Items with a stack: SAME: none of its stacks changed; NEXT: they are what came after the previous ones the last time. */
+#define TIDE_TAG_SAME 0x10u
+#define TIDE_TAG_NEXT 0x20u
+/* Items with addr and size. */
+#define TIDE_TAG_SIZE_EXPECTED 0x40u
+#define TIDE_TAG_ADDR_EXPECTED 0x80u
+/* Items with addr and no size: the block is the one allocated `distance` allocations ago. */
+#define TIDE_TAG_DISTANCE_EXPECTED 0x10u
+#define TIDE_TAG_DISTANCE 0x20u
+
+/* Low two bits of a far address. */
+enum { TIDE_ADDR_NEAR_ALLOC = 0, TIDE_ADDR_NEAR_FREE = 1, TIDE_ADDR_FRONTIER = 2, TIDE_ADDR_ODD = 3 };
+
+#define TIDE_TICK_SHIFT 8 /* a TICK counts in 256 ticks, rounded down: some 0.1 us */
 
 /* kind, name in `tidemark dump`, what follows the tag. F_* below. The one table of items; FORMAT.md 6 is checked against it. */
 #define TIDE_ITEMS(X)                                                                         \
-	X(TICK, 1, "tick", TIDE_F_TICKS)                                                      \
+	X(TICK, 1, "tick", TIDE_F_COARSE)                                                     \
 	X(SYNC, 2, "sync", TIDE_F_SEQ | TIDE_F_TICKS)                                         \
 	X(THREAD, 3, "thread", TIDE_F_VALUE)                                                  \
 	X(ALLOC, 4, "malloc", TIDE_F_STACK | TIDE_F_ADDR | TIDE_F_SIZE)                       \
@@ -29,17 +40,17 @@
 	X(REALLOC_FREE, 8, "realloc-free", TIDE_F_ADDR)                                       \
 	X(REALLOC_ALLOC, 9, "realloc-alloc", TIDE_F_STACK | TIDE_F_ADDR | TIDE_F_SIZE)        \
 	X(REALLOC_FAILED, 10, "realloc-failed", 0)                                            \
-	X(MMAP, 11, "mmap", TIDE_F_STACK | TIDE_F_RANGE | TIDE_F_VALUE | TIDE_F_VALUE2)       \
-	X(MUNMAP, 12, "munmap", TIDE_F_RANGE)                                                 \
-	X(MREMAP, 13, "mremap", TIDE_F_STACK | TIDE_F_RANGE | TIDE_F_VALUE | TIDE_F_VALUE2)   \
-	X(MADVISE, 14, "madvise", TIDE_F_RANGE | TIDE_F_VALUE)                                \
-	X(BRK, 15, "brk", TIDE_F_STACK | TIDE_F_VALUE)                                        \
-	X(PYARENA, 16, "pyarena", TIDE_F_STACK | TIDE_F_RANGE)                                \
-	X(PYARENA_FREE, 17, "pyarena-free", TIDE_F_RANGE)                                     \
-	X(PYALLOC, 18, "pyalloc", TIDE_F_PYSTACK | TIDE_F_ADDR | TIDE_F_SIZE)                 \
-	X(PYFREE, 19, "pyfree", TIDE_F_ADDR)                                                  \
-	X(PYREALLOC_FREE, 20, "pyrealloc-free", TIDE_F_ADDR)                                  \
-	X(PYREALLOC_ALLOC, 21, "pyrealloc-alloc", TIDE_F_PYSTACK | TIDE_F_ADDR | TIDE_F_SIZE) \
+	X(PYALLOC, 11, "pyalloc", TIDE_F_PYSTACK | TIDE_F_ADDR | TIDE_F_SIZE)                 \
+	X(PYFREE, 12, "pyfree", TIDE_F_ADDR)                                                  \
+	X(PYREALLOC_FREE, 13, "pyrealloc-free", TIDE_F_ADDR)                                  \
+	X(PYREALLOC_ALLOC, 14, "pyrealloc-alloc", TIDE_F_PYSTACK | TIDE_F_ADDR | TIDE_F_SIZE) \
+	X(MADVISE, 15, "madvise", TIDE_F_RANGE | TIDE_F_VALUE)                                \
+	X(MMAP, 16, "mmap", TIDE_F_STACK | TIDE_F_RANGE | TIDE_F_VALUE | TIDE_F_VALUE2)       \
+	X(MUNMAP, 17, "munmap", TIDE_F_RANGE)                                                 \
+	X(MREMAP, 18, "mremap", TIDE_F_STACK | TIDE_F_RANGE | TIDE_F_VALUE | TIDE_F_VALUE2)   \
+	X(BRK, 19, "brk", TIDE_F_STACK | TIDE_F_VALUE)                                        \
+	X(PYARENA, 20, "pyarena", TIDE_F_STACK | TIDE_F_RANGE)                                \
+	X(PYARENA_FREE, 21, "pyarena-free", TIDE_F_RANGE)                                     \
 	X(PYREALLOC_FAILED, 22, "pyrealloc-failed", 0)                                        \
 	X(PYREALLOC_GONE, 23, "pyrealloc-gone", 0)                                            \
 	X(FORK, 24, "fork", TIDE_F_VALUE)                                                     \
@@ -48,17 +59,18 @@
 	X(FOUND, 27, "found", TIDE_F_VALUE)
 
 enum tide_field {
-	TIDE_F_TICKS = 1,   /* varint: clock ticks since the block's last time */
-	TIDE_F_SEQ = 2,     /* varint: ownership epoch that begins for the word of the next address */
-	TIDE_F_STACK = 4,   /* unless SAME: native delta, then Python delta */
-	TIDE_F_PYSTACK = 8, /* unless SAME: Python delta */
-	TIDE_F_ADDR = 16,   /* zigzag varint of (address - base) / 16, then the low nibble if ODD */
-	TIDE_F_SIZE = 32,   /* varint: bytes asked for */
-	TIDE_F_RANGE = 64,  /* varint address / 4096, varint length in bytes */
-	TIDE_F_VALUE = 128, /* varint; THREAD tid, ALIGNED alignment, MMAP prot | flags << 8, MREMAP old address,
+	TIDE_F_TICKS = 1,    /* varint: clock ticks since the block's last time */
+	TIDE_F_SEQ = 2,      /* varint: ownership epoch that begins for the word of the next address */
+	TIDE_F_STACK = 4,    /* unless SAME: native delta, then Python delta */
+	TIDE_F_PYSTACK = 8,  /* unless SAME: Python delta */
+	TIDE_F_ADDR = 16,    /* see FORMAT.md; after the size */
+	TIDE_F_SIZE = 32,    /* varint: bytes asked for */
+	TIDE_F_RANGE = 64,   /* varint address / 4096, varint length in bytes */
+	TIDE_F_VALUE = 128,  /* varint; THREAD tid, ALIGNED alignment, MMAP prot | flags << 8, MREMAP old address,
 	                       MADVISE advice, BRK new break, FORK child pid, MARK enum tide_mark,
 	                       EPOCH its number, FOUND the shadow byte that the free after it found */
-	TIDE_F_VALUE2 = 256 /* varint; MMAP fd kind (0 anonymous, 1 file), MREMAP old length */
+	TIDE_F_COARSE = 512, /* varint: 256 clock ticks each since the block's last time */
+	TIDE_F_VALUE2 = 256  /* varint; MMAP fd kind (0 anonymous, 1 file), MREMAP old length */
 };
 
 enum tide_kind {
@@ -67,6 +79,11 @@ enum tide_kind {
 #undef TIDE_ITEM_ENUM
 		TIDE_KINDS = 32
 };
+
+static inline bool tide_kind_is_pool(unsigned kind)
+{
+	return kind == TIDE_KIND_PYALLOC || kind == TIDE_KIND_PYREALLOC_ALLOC;
+}
 
 /* Items that are operations of the program; the others say when, by whom, and in which order. */
 static inline bool tide_kind_is_event(enum tide_kind kind)
@@ -101,6 +118,13 @@ struct tide_stack_delta {
 	const uint64_t *words; /* owned by the decoder, until its next item */
 };
 
+/* A stack, outermost word first. */
+struct tide_words {
+	const uint64_t *word;
+	uint32_t depth;
+	uint32_t shared; /* so many outermost words are those of the stack before */
+};
+
 struct tide_item {
 	enum tide_kind kind;
 	bool is_event;  /* counted in `events`: tide_kind_is_event */
@@ -115,22 +139,41 @@ struct tide_item {
 	struct tide_stack_delta python;
 };
 
-/* Decoding state of one block. Zero heap; about 20 KiB: keep it off small stacks. */
+/* A delta that was told, to come again where NEXT says so. */
+struct tide_told_next {
+	uint64_t before; /* site */
+	uint32_t words;  /* place in the buffer of the native words pushed; the Python ones follow */
+	uint16_t pop[2], push[2];
+};
+
+/* A stack as far as it was told. */
+struct tide_told {
+	uint32_t depth;
+	uint32_t
+		agreed; /* the writer's: so many outermost words are those of the last stack that it saw, told or not */
+	uint64_t path[TIDE_STACK_MAX + 3]; /* of its outermost 0, 1, 2 ... words */
+};
+
+/* Decoding state of one block. Zero heap; about 40 KiB: keep it off small stacks. */
 struct tide_items {
 	struct tide_in in;
 	uint64_t ticks;
-	uint64_t last_alloc, last_free;
-	uint64_t last_native, last_python; /* literals */
-	uint32_t native_depth, python_depth;
-	uint32_t dict_len, dict_cap;
-	uint64_t *dict; /* owned by the caller; dict_cap words; TIDE_DICT_MAX is always enough */
-	uint64_t words[2 * TIDE_STACK_MAX + 8];
+	uint64_t last[2]; /* literals: native, Python */
+	uint64_t *words;  /* owned by the caller: the dictionary from the left, pushed words from the right */
+	uint32_t dict_len, pushed_from;
+	struct tide_told told[2];
+	struct tide_told_next next[TIDE_NEXTS];
+	struct tide_model model;
 };
-#define TIDE_DICT_MAX TIDE_FRAME_RAW_MAX /* a literal takes at least two bytes */
 
-/* `payload` stays the caller's. `dict` as above. */
-void tide_items_init(struct tide_items *, const void *payload, size_t len, uint64_t ticks, uint64_t *dict,
-		     uint32_t dict_cap);
+/* Words that decoding `len` bytes of payload may need: a new word takes at least two bytes, one told again at least one. */
+static inline uint32_t tide_items_words(size_t len)
+{
+	return (uint32_t)(len + len / 2 + 2);
+}
+/* `payload` stays the caller's; so does `words`, with room for `cap` words: with tide_items_words(len), none is ever missing. */
+void tide_items_init(struct tide_items *, const void *payload, size_t len, uint64_t ticks, uint64_t *words,
+		     uint32_t cap);
 /* 1: *ret is the next item; 0: the end; -1: the bytes are no items (nothing after this point can be told). */
 int tide_items_next(struct tide_items *, struct tide_item *ret);
 

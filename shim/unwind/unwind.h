@@ -59,16 +59,10 @@ struct tide_unwinder {
 	uint32_t lookups; /* stack switches since a mapping was last looked up */
 };
 
-/* A stack as words (items.h), outermost first; valid until the next walk. */
-struct tide_words {
-	const uint64_t *word;
-	uint32_t depth;
-	uint32_t shared; /* so many outermost ones are those of the walk before */
-};
-
 /* The caller's stack, beginning with regs->pc. If it has more than `max` (1 .. TIDE_STACK_MAX) frames, outermost ones are left
  * out: as few multiples of TIDE_CUT_STEP as make it fit, so that stacks of like depth are cut at the same frame. */
 #define TIDE_CUT_STEP 16u
+/* *ret: outermost first, valid until the next walk; `shared` is relative to the walk before. */
 void tide_unwind(struct tide_unwinder *, const struct tide_regs *, unsigned max, struct tide_words *ret);
 
 /* Another thread has the lane now: what is known of stacks is void. */

@@ -91,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct tide_items items;
 	static struct unpacked u;
-	static uint64_t dict[TIDE_DICT_MAX];
+	static uint64_t words[2 * TIDE_FRAME_RAW_MAX];
 	static struct stack native, python;
 	struct tide_item item;
 	uint32_t tid = 5;
@@ -107,7 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	tide_unpack_begin(&u.unpack, data, size, 1, tid, UINT32_MAX);
 	next_chunk(&u);
-	tide_items_init(&items, data, size, 1, dict, (uint32_t)(size / 2 + 1));
+	tide_items_init(&items, data, size, 1, words, tide_items_words(size));
 	while (tide_items_next(&items, &item) == 1) {
 		if (!tide_kind_name(item.kind))
 			abort();

@@ -29,11 +29,11 @@ static void start(uint32_t lanes, uint64_t ticks)
 {
 	memset(lane, 0, sizeof lane);
 	for (uint32_t i = 0; i < lanes; i++) {
-		tide_encode_reset(&script[i].encoder, ticks);
+		tide_encode_reset(&script[i].encoder, ticks * 256);
 		script[i].at = script[i].payload;
 		script[i].events = 0;
 		lane[i] = (struct tide_lane){.index = i, .limit = UINT64_MAX};
-		lane[i].staging.head.ticks = ticks;
+		lane[i].staging.head.ticks = ticks * 256;
 		lane[i].staging.taken = true;
 	}
 	assert_int_equal(tide_stacks_init(&stacks), 0);
@@ -43,20 +43,18 @@ static void start(uint32_t lanes, uint64_t ticks)
 
 static void tick(uint32_t i, uint64_t ticks)
 {
-	*script[i].at++ = TIDE_KIND_TICK;
-	script[i].at = tide_put_ticks(script[i].at, &script[i].encoder, ticks);
+	script[i].at = tide_put_tick(script[i].at, &script[i].encoder, ticks * 256);
 }
 static void take_word(uint32_t i, uint64_t epoch, uint64_t ticks)
 {
-	*script[i].at++ = TIDE_KIND_SYNC;
+	script[i].at = tide_put_tag(script[i].at, TIDE_KIND_SYNC);
 	script[i].at = tide_put_varint(script[i].at, epoch);
-	script[i].at = tide_put_ticks(script[i].at, &script[i].encoder, ticks);
+	script[i].at = tide_put_ticks(script[i].at, &script[i].encoder, ticks * 256);
 }
 static void free_at(uint32_t i, uint64_t addr)
 {
 	uint8_t *tag = script[i].at;
-	*tag = TIDE_KIND_FREE;
-	script[i].at = tide_put_addr(tag + 1, tag, &script[i].encoder, addr, true);
+	script[i].at = tide_put_gone(tide_put_tag(tag, TIDE_KIND_FREE), tag, &script[i].encoder, addr);
 	script[i].events++;
 }
 
