@@ -60,12 +60,8 @@ struct mklog_lane {
 	uint8_t *at, *end;
 	uint64_t events_before, visible_from;
 	uint64_t native[TIDE_STACK_MAX], python[TIDE_STACK_MAX]; /* innermost first */
-<<<<<<< HEAD
-	uint64_t run_ticks, last_ticks, busy_until;
-=======
 	struct tide_kept native_kept, python_kept;
-	uint64_t run_ticks, last_ticks;
->>>>>>> 503ba01 (format: items that come as expected say so with one bit)
+	uint64_t run_ticks, last_ticks, busy_until;
 	uint32_t native_len, python_len, events, since_tick, tid, skew;
 };
 

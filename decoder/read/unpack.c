@@ -282,7 +282,8 @@ static uint64_t get_far(struct tide_unpack *u, uint64_t frontier, unsigned *odd)
 		return frontier & (UINT64_MAX >> 4);
 	if ((far & 3) == TIDE_ADDR_ODD)
 		*odd = tide_get_u8(&u->in) & 15;
-	return ((far & 3) == TIDE_ADDR_NEAR_FREE ? u->model.last_free : u->model.last_alloc) + step & (UINT64_MAX >> 4);
+	uint64_t base = (far & 3) == TIDE_ADDR_NEAR_FREE ? u->model.last_free : u->model.last_alloc;
+	return (base + step) & (UINT64_MAX >> 4);
 }
 
 /* size and addr. */

@@ -90,9 +90,10 @@ static uint64_t site_now(const struct tide_items *d, bool both)
 }
 
 /* The two deltas of the successor of `before`. */
-static void get_next(struct tide_items *d, const struct tide_told_next *next, uint64_t before, struct tide_item *item)
+static void get_next(struct tide_items *d, const struct tide_told_next *next, uint64_t before, bool both,
+		     struct tide_item *item)
 {
-	if (next->before != before || next->words == 0) {
+	if (next->before != before || next->words == 0 || (!both && next->pop[0] + next->push[0])) {
 		d->in.bad = true;
 		return;
 	}
@@ -111,7 +112,7 @@ static uint64_t get_stacks(struct tide_items *d, uint8_t tag, bool both, struct 
 		return before;
 	}
 	if (tag & TIDE_TAG_NEXT) {
-		get_next(d, next, before, item);
+		get_next(d, next, before, both, item);
 	} else {
 		if (both)
 			get_delta(d, 0, &item->native);
