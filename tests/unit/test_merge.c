@@ -29,11 +29,11 @@ static void start(uint32_t lanes, uint64_t ticks)
 {
 	memset(lane, 0, sizeof lane);
 	for (uint32_t i = 0; i < lanes; i++) {
-		tide_encode_reset(&script[i].encoder, ticks * 256);
+		tide_encode_reset(&script[i].encoder, ticks);
 		script[i].at = script[i].payload;
 		script[i].events = 0;
 		lane[i] = (struct tide_lane){.index = i, .limit = UINT64_MAX};
-		lane[i].staging.head.ticks = ticks * 256;
+		lane[i].staging.head.ticks = ticks;
 		lane[i].staging.taken = true;
 	}
 	assert_int_equal(tide_stacks_init(&stacks), 0);
@@ -41,15 +41,17 @@ static void start(uint32_t lanes, uint64_t ticks)
 	tide_clock_finish(&ticking);
 }
 
+/* By EPOCH, because a TICK counts in steps. */
 static void tick(uint32_t i, uint64_t ticks)
 {
-	script[i].at = tide_put_tick(script[i].at, &script[i].encoder, ticks * 256);
+	script[i].at = tide_put_tag(script[i].at, TIDE_KIND_EPOCH);
+	script[i].at = tide_put_varint(tide_put_ticks(script[i].at, &script[i].encoder, ticks), 1);
 }
 static void take_word(uint32_t i, uint64_t epoch, uint64_t ticks)
 {
 	script[i].at = tide_put_tag(script[i].at, TIDE_KIND_SYNC);
 	script[i].at = tide_put_varint(script[i].at, epoch);
-	script[i].at = tide_put_ticks(script[i].at, &script[i].encoder, ticks * 256);
+	script[i].at = tide_put_ticks(script[i].at, &script[i].encoder, ticks);
 }
 static void free_at(uint32_t i, uint64_t addr)
 {
