@@ -338,7 +338,7 @@ static bool grow(struct tide_lane *lane)
 bool tide_lane_make_room(struct tide_lane *lane, size_t bound)
 {
 	for (unsigned tries = 0; tries < 3; tries++) {
-		if (lane->block && (size_t)(lane->end - lane->at) >= bound)
+		if (lane->block && lane->end - lane->at >= (ptrdiff_t)bound)
 			return true;
 		if (!grow(lane))
 			break;

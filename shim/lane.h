@@ -87,7 +87,8 @@ static inline uint32_t tide_lane_tid(void)
 /* Makes room for `bound` bytes, sealing the block if need be. False: no room, counted; nothing may be written. */
 static inline bool tide_lane_room(struct tide_lane *lane, size_t bound)
 {
-	return __builtin_expect((size_t)(lane->end - lane->at) >= bound, 1) || tide_lane_make_room(lane, bound);
+	/* signed: `end` may be behind `at` */
+	return __builtin_expect(lane->end - lane->at >= (ptrdiff_t)bound, 1) || tide_lane_make_room(lane, bound);
 }
 
 /* Publishes items up to `at` as one event. */

@@ -74,8 +74,8 @@ struct tide_unpack {
 	struct tide_in in;
 	uint64_t ticks, seq;
 	uint32_t tid, events_left;
-	bool new_run; /* the next event begins one */
-	bool unknown; /* the next event frees what was never recorded */
+	bool new_run;               /* the next event begins one */
+	bool unknown;               /* the next event frees what was never recorded */
 	uint32_t pair, python_pair; /* of the current stacks; of none and the current Python stack */
 	bool pair_known, python_pair_known;
 	uint64_t *dict; /* words */

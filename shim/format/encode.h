@@ -30,7 +30,7 @@ struct tide_encoder {
 	uint64_t next[TIDE_NEXTS];             /* tide_site_pair by the first of the two */
 	uint16_t where[1u << TIDE_WHERE_BITS]; /* of a unit's hash: its place in model.recent */
 	struct tide_dict_slot slot[1u << TIDE_DICT_BITS];
-	struct tide_told native, python;
+	struct tide_stack_told native, python;
 };
 
 /* Makes tide_words of stacks that come innermost first and whole. Zero is the initial state. */
@@ -125,14 +125,14 @@ static inline uint8_t *tide_put_delta(uint8_t *out, struct tide_encoder *e, uint
 }
 
 /* Words that were not told are not shared with what was. True: nothing changed. */
-static inline bool tide_told_same(const struct tide_told *t, struct tide_words *now)
+static inline bool tide_told_same(const struct tide_stack_told *t, struct tide_words *now)
 {
 	if (now->shared > t->agreed)
 		now->shared = t->agreed;
 	return now->shared == t->depth && now->depth == t->depth;
 }
 
-static inline void tide_told_now(struct tide_told *t, const struct tide_words *now)
+static inline void tide_told_now(struct tide_stack_told *t, const struct tide_words *now)
 {
 	uint64_t path = t->path[now->shared];
 	for (uint32_t i = now->shared; i < now->depth; i++)
@@ -140,7 +140,7 @@ static inline void tide_told_now(struct tide_told *t, const struct tide_words *n
 	t->depth = t->agreed = now->depth;
 }
 /* `now` was seen and is not going to be told. */
-static inline void tide_told_not(struct tide_told *t, const struct tide_words *now)
+static inline void tide_told_not(struct tide_stack_told *t, const struct tide_words *now)
 {
 	if (t->agreed > now->shared)
 		t->agreed = now->shared;
@@ -151,7 +151,7 @@ static inline void tide_told_not(struct tide_told *t, const struct tide_words *n
 static inline uint8_t *tide_put_stacks(uint8_t *out, uint8_t *tag, struct tide_encoder *e, struct tide_words *native,
 				       struct tide_words *python, uint64_t *ret_site)
 {
-	struct tide_told *n = &e->native, *p = &e->python;
+	struct tide_stack_told *n = &e->native, *p = &e->python;
 	uint32_t native_depth = n->depth, python_depth = p->depth;
 	bool same_python = tide_told_same(p, python), same = (!native || tide_told_same(n, native)) && same_python;
 	uint64_t before = tide_site(native ? n->path[n->depth] : TIDE_PATH_NONE, p->path[p->depth]);

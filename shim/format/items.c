@@ -72,7 +72,7 @@ static void get_delta(struct tide_items *d, unsigned sort, struct tide_stack_del
 	*ret = (struct tide_stack_delta){(uint32_t)pop, (uint32_t)push, d->words + at};
 }
 
-static bool apply_delta(struct tide_told *t, const struct tide_stack_delta *delta)
+static bool apply_delta(struct tide_stack_told *t, const struct tide_stack_delta *delta)
 {
 	if (delta->pop > t->depth || t->depth - delta->pop + delta->push > TIDE_STACK_MAX + 2)
 		return false;
@@ -85,7 +85,7 @@ static bool apply_delta(struct tide_told *t, const struct tide_stack_delta *delt
 
 static uint64_t site_now(const struct tide_items *d, bool both)
 {
-	const struct tide_told *native = &d->told[0], *python = &d->told[1];
+	const struct tide_stack_told *native = &d->told[0], *python = &d->told[1];
 	return tide_site(both ? native->path[native->depth] : TIDE_PATH_NONE, python->path[python->depth]);
 }
 

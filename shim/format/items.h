@@ -147,7 +147,7 @@ struct tide_told_next {
 };
 
 /* A stack as far as it was told. */
-struct tide_told {
+struct tide_stack_told {
 	uint32_t depth;
 	uint32_t
 		agreed; /* the writer's: so many outermost words are those of the last stack that it saw, told or not */
@@ -161,7 +161,7 @@ struct tide_items {
 	uint64_t last[2]; /* literals: native, Python */
 	uint64_t *words;  /* owned by the caller: the dictionary from the left, pushed words from the right */
 	uint32_t dict_len, pushed_from;
-	struct tide_told told[2];
+	struct tide_stack_told told[2];
 	struct tide_told_next next[TIDE_NEXTS];
 	struct tide_model model;
 };
