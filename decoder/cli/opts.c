@@ -113,9 +113,26 @@ enum tide_status tide_opts_parse(const struct tide_cmd *c, int argc, char **argv
 	return TIDE_OK;
 }
 
+/* Broken at blanks, in as many columns as an answer. */
+static void wrapped(const char *text, FILE *out)
+{
+	size_t column = 0;
+	while (*text) {
+		size_t n = strcspn(text, " \n");
+		if (column && column + 1 + n > TIDE_TEXT_COLUMNS)
+			column = (size_t)fprintf(out, "\n") - 1;
+		column += (size_t)fprintf(out, "%s%.*s", column ? " " : "", (int)n, text);
+		if (text[n] == '\n')
+			column = (size_t)fprintf(out, "\n") - 1;
+		text += n + (text[n] != '\0');
+	}
+	fputs("\n\n", out);
+}
+
 void tide_opts_help(const struct tide_cmd *c, FILE *out)
 {
-	fprintf(out, "usage: tidemark %s [OPTIONS] %s\n\n%s\n\n", c->name, c->synopsis, c->summary);
+	fprintf(out, "usage: tidemark %s [OPTIONS] %s\n\n", c->name, c->synopsis);
+	wrapped(c->summary, out);
 	for (const struct tide_opt *o = c->opts; o->name; o++) {
 		char left[60];
 		snprintf(left, sizeof left, "%s %s", o->name, o->value ? o->value : "");
