@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "fault.h"
+
 extern char **environ;
 
 #define HIGH_FD 900 /* below the usual soft limit of 1024 */
@@ -26,7 +28,8 @@ bool tide_sys_forbidden(void)
 /* RULE 1: no system call of ours once the program has put itself under seccomp. */
 static long call(long nr, long a, long b, long c, long d, long e, long f)
 {
-	return tide_sys_forbidden() ? -EPERM : tide_syscall(nr, a, b, c, d, e, f);
+	long fault = tide_sys_forbidden() ? -EPERM : TIDE_FAULT_CALL();
+	return fault ? fault : tide_syscall(nr, a, b, c, d, e, f);
 }
 
 int tide_sys_openat(int dir, const char *path, int flags, unsigned mode)
