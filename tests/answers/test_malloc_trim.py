@@ -37,6 +37,7 @@ def near(predicted, happened, error=0):
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_trim(pattern, told, tmp_path):
+    """P71: heaps that libc grew by calls nobody can stand before are known from the census, page by page."""
     stopped, report = told[pattern]
     (tmp_path / "trim").mkdir()
     before, after = act(pattern, "trim", tmp_path)

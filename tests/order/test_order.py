@@ -5,6 +5,7 @@ import harness
 
 
 def test_hammer(tmp_path):
+    """P59: no address is allocated while it is live, in the order that the log tells."""
     assert_in_order(*hammer(tmp_path, 5_000_000, "256M"))
 
 

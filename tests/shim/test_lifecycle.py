@@ -97,7 +97,7 @@ def test_fork_and_exec_leave_no_files(tmp_path):
 
 
 def test_fork_among_allocating_threads(tmp_path):
-    """P22, P23, P29: locks of threads that the child does not have never hold it up."""
+    """P22, P23: locks of threads that the child does not have never hold it up."""
     logs = lifecycle(tmp_path, "fork_among_threads", FORKS, TIDEMARK_SIZE="2M")
     assert len(logs) == int(FORKS) + 1
     assert ends(logs) == ["exit"] * len(logs)

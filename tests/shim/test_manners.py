@@ -28,7 +28,7 @@ def test_plain_preload_leaves_one_whole_log(tmp_path):
 
 
 def test_events_are_recorded_at_all(tmp_path):
-    """A shim that exports nothing loads, and every test that only compares passes: so count."""
+    """P73, P74: a shim that exports nothing loads, and every test that only compares passes: so count, and look for every kind."""
     log, = same([harness.PROGRAMS / "alloc_edges"], tmp_path)
     report = harness.answer("report", log)
     assert report["totals"]["allocs"] > 400 and report["totals"]["frees"] > 400
@@ -102,3 +102,33 @@ def all_of_parent(log):
     """Blocks that the parent ever had."""
     rows = (line.split() for line in harness.tidemark("dump", log).splitlines())
     return {(int(r[7], 16), int(r[8])) for r in rows if r[6] == "malloc"}
+
+
+STATUS = "print([l for l in open('/proc/self/status') if l.split(':')[0] in ('Threads', 'SigQ', 'SigPnd', 'SigBlk', 'SigIgn', 'SigCgt')])"
+
+
+def test_no_thread_and_no_handler(tmp_path):
+    """P17, P36: as many threads as before, no signal blocked, ignored or caught that was not."""
+    same([harness.PYTHON, "-c", STATUS], tmp_path, scrub=[(rb"SigQ:\\t\d+", b"")])
+
+
+def test_more_threads_than_processors(tmp_path):
+    """P20: 32 threads on what processors there are: nobody spins for a lock that another needs its time slice to give back."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    program = harness.Oracle.started(logs, tmp_path / "oracle", 32, 64, 3000)
+    assert program.wait(60) == 0
+    log = harness.only_log(logs)
+    assert harness.Oracle(tmp_path / "oracle").differences(log) == []
+    assert harness.answer("info", log)["coverage"]["lost_by_reason"]["no_space"] == 0
+
+
+def test_time_namespace(tmp_path):
+    """P85: where the steady clock has an offset: times are in order, and the end is after the begin."""
+    argv = ["unshare", "--time", "--monotonic", "100000", "--boottime", "100000", "--fork", harness.PROGRAMS / "alloc_edges"]
+    if harness.run(argv).returncode:
+        pytest.skip("no time namespaces here")
+    done = harness.run(argv, tmp_path, env={"TIDEMARK_EXE": "*alloc_edges"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    process = harness.answer("info", harness.only_log(tmp_path))["process"]
+    assert 0 < process["start_ns"] < process["end_ns"] < process["start_ns"] + 60_000_000_000

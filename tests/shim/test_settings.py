@@ -146,6 +146,7 @@ def test_stack(tmp_path):
 
 
 def test_python(tmp_path):
+    """P72, P02: pymalloc's arenas come from mmap and are told as arenas; its blocks only if asked for."""
     kinds = {}
     for mode in ("off", "arenas", "objects"):
         where = tmp_path / mode
@@ -184,7 +185,7 @@ def test_census(tmp_path):
 
 
 def test_environment_without_anything(tmp_path):
-    """P06: no environment at all but the preload; a program that clears its own afterwards."""
+    """P06: no environment at all but the preload."""
     done = harness.run(["env", "-i", f"LD_PRELOAD={harness.SHIM}", SMALL], cwd=tmp_path)
     assert done.returncode == 0 and done.stderr == b""
     harness.only_log(tmp_path)
