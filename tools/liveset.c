@@ -11,13 +11,11 @@
 
 static void print(const struct tide_replay *state, bool sites)
 {
-	for (size_t i = 0; i < state->blocks.slots; i++) {
-		const struct tide_block_live *b = &state->blocks.slot[i];
-		if (!b->addr)
-			continue;
-		printf("%" PRIx64 " %" PRIu64, b->addr, b->size);
+	struct tide_block_live b;
+	for (size_t at = 0; tide_blocks_next(&state->blocks, &at, &b);) {
+		printf("%" PRIx64 " %" PRIu64, b.addr, b.size);
 		if (sites)
-			printf(" %" PRIu32 " %" PRIu64, b->site, b->time_ns);
+			printf(" %" PRIu32 " %" PRIu64, b.site, b.time_ns);
 		printf("\n");
 	}
 	for (uint32_t i = 0; i < state->sites && sites; i++) {

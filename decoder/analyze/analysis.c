@@ -4,6 +4,7 @@
 
 #include "analyze/census_sites.h"
 #include "analyze/watch.h"
+#include "read/census.h"
 
 #define SAMPLES 256u
 
@@ -16,86 +17,184 @@ static bool is_cut(const struct tide_log *log, uint32_t node)
 	return word == TIDE_WORD_CUT_LIMIT || word == TIDE_WORD_CUT_UNKNOWN;
 }
 
-static void add_sample(struct tide_analysis *a, const struct tide_event *e, uint64_t live, uint64_t *every)
+static void add_sample(struct tide_analysis *a, const struct tide_batch *b, uint64_t *every)
 {
-	if (e->index % *every)
-		return;
 	if (a->samples == SAMPLES) { /* keep every second one, and take half as many from now on */
 		for (uint32_t i = 0; i < SAMPLES / 2; i++)
 			a->sample[i] = a->sample[2 * i];
 		a->samples = SAMPLES / 2;
 		*every *= 2;
 	}
-	a->sample[a->samples++] = (struct tide_sample){e->time_ns, live};
+	a->sample[a->samples++] = (struct tide_sample){b->time_ns, a->state.live_bytes - a->state.counted_bytes};
 }
 
-/* The whole log: totals, the peak, and where the answer moment is. */
-static enum tide_status first_pass(struct tide_analysis *a, struct tide_log *log)
+/* What goes along with the pass over the log. */
+struct pass {
+	struct tide_analysis *a;
+	struct tide_log *log;
+	struct tide_watch watch;
+	uint64_t every; /* events between two samples of the timeline */
+	bool answered;  /* past the answer moment */
+};
+
+/* The state is the one to answer with. Once. */
+static enum tide_status answer(struct pass *p)
 {
-	struct tide_replay r = {0};
+	p->answered = true;
+	return tide_watch_until(&p->watch, &p->a->state, UINT64_MAX);
+}
+
+static enum tide_status finalizing(struct pass *p, const struct tide_batch *b)
+{
+	p->a->answer_index = b->index;
+	p->a->answer_ns = b->time_ns;
+	enum tide_status status = answer(p);
+	return status ? status : tide_replay_freeze(&p->a->state);
+}
+
+/* Event by event, for the models that watch. */
+static enum tide_status step_watched(struct pass *p, struct tide_batch b)
+{
+	enum tide_status status = TIDE_OK;
 	struct tide_event e;
-	uint64_t every = 64;
-	enum tide_status status = tide_replay_carried(&r, tide_log_carried(log));
-	int more = 1;
-	while (!status && (more = tide_log_next(log, &e)) == 1) {
-		if (e.kind == TIDE_KIND_MARK && e.value == TIDE_MARK_PYTHON_FINALIZING &&
-		    a->answer_index == UINT64_MAX) {
-			a->answer_index = e.index;
-			a->answer_ns = e.time_ns;
-		}
-		status = tide_replay_event(&r, &e);
-		add_sample(a, &e, r.live_bytes, &every);
+	while (b.count > 0 && !status) {
+		tide_log_expand(p->log, &b, &e);
+		status = tide_replay_event(&p->a->state, &e);
+		if (!status)
+			status = tide_watch_event(&p->watch, &p->a->state, &e);
 	}
-	a->allocs = r.allocs;
-	a->frees = r.frees;
-	a->alloc_bytes = r.alloc_bytes;
-	a->unmatched_frees = r.unmatched_frees;
-	a->doubled = r.doubled;
-	a->peak_bytes = r.peak_bytes;
-	a->peak_ns = r.peak_ns;
-	a->state.peak_index = r.peak_index;
-	for (uint32_t i = 0; i < r.sites; i++)
-		if (is_cut(log, r.site[i].native))
-			a->cut_stacks += r.site[i].allocs;
-	tide_replay_release(&r);
+	return status;
+}
+
+/* How many of the batch's events can be taken at once: the next is one to be looked at by itself, or sampled after. */
+static uint32_t piece_of(const struct pass *p, const struct tide_batch *b)
+{
+	uint32_t most = b->count;
+	uint64_t to_sample = p->every - b->index % p->every;
+	if (b->index % p->every == 0)
+		most = 1;
+	else if (to_sample < most)
+		most = (uint32_t)to_sample;
+	for (uint32_t i = 1; i < most; i++)
+		if (b->op[i].kind == TIDE_KIND_MARK)
+			return i;
+	return most;
+}
+
+static enum tide_status step(struct pass *p, struct tide_batch *b)
+{
+	struct tide_batch piece = *b;
+	enum tide_status status = TIDE_OK;
+	bool mark = b->op->kind == TIDE_KIND_MARK && b->extra->value == TIDE_MARK_PYTHON_FINALIZING;
+	if (mark && !p->answered)
+		status = finalizing(p, b);
+	piece.count = piece_of(p, b);
+	piece.ahead += b->count - piece.count;
+	if (!status && !p->answered && p->watch.has_caches)
+		status = step_watched(p, piece);
+	else if (!status)
+		status = tide_replay_batch(&p->a->state, &piece, p->log);
+	if (b->index % p->every == 0)
+		add_sample(p->a, b, &p->every);
+	for (uint32_t i = 0; i < piece.count; i++)
+		b->extra += (tide_kind_fields(b->op[i].kind) & TIDE_F_VALUE) != 0;
+	b->op += piece.count;
+	b->index += piece.count;
+	b->count -= piece.count;
+	return status;
+}
+
+static enum tide_status steps(struct pass *p)
+{
+	struct tide_batch b;
+	enum tide_status status = TIDE_OK;
+	int more = 1;
+	while (!status && (more = tide_log_batch(p->log, &b)) == 1) {
+		if (!p->answered)
+			status = tide_watch_until(&p->watch, &p->a->state, b.time_ns);
+		while (b.count > 0 && !status)
+			status = step(p, &b);
+	}
+	if (!status && more >= 0 && !p->answered)
+		status = answer(p);
 	return more < 0 ? (enum tide_status)more : status;
 }
 
-static void note_peak(struct tide_replay *r)
+/* Totals are of all events, the state is that of the answer moment. */
+static enum tide_status sum_up(struct tide_analysis *a, const struct tide_log *log)
 {
-	for (uint32_t i = 0; i < r->sites; i++)
-		r->site[i].peak_bytes = r->site[i].live_bytes;
+	struct tide_replay all;
+	for (uint32_t i = 0; i < a->state.sites; i++)
+		if (is_cut(log, a->state.site[i].native))
+			a->cut_stacks += a->state.site[i].allocs;
+	enum tide_status status = tide_replay_finish(&a->state, &all);
+	a->allocs = all.allocs;
+	a->frees = all.frees;
+	a->alloc_bytes = all.alloc_bytes;
+	a->unmatched_frees = all.unmatched_frees;
+	a->doubled = all.doubled;
+	a->peak_bytes = all.peak_bytes;
+	a->peak_ns = all.peak_ns;
+	return status;
 }
 
-/* To the answer moment: what is live, and what was live at the peak, by site. The peak may come after the moment. */
-static enum tide_status second_pass(struct tide_analysis *a, struct tide_log *log)
+static enum tide_status pass(struct tide_analysis *a, struct tide_log *log)
 {
-	struct tide_replay *r = &a->state;
-	struct tide_event e;
-	struct tide_watch watch;
-	uint64_t peak = r->peak_index;
-	enum tide_status status = tide_watch_init(&watch, a, log);
-	int more = 1;
+	struct pass p = {.a = a, .log = log, .every = 64};
+	const struct tide_losses *l = tide_log_losses(log);
+	uint64_t start = tide_log_process(log)->start_ns; /* blocks that were carried over are older than the window */
+	uint64_t first = l->first_ns < start ? l->first_ns : start;
+	tide_blocks_window(&a->state.blocks, first, l->last_ns);
+	enum tide_status status = tide_watch_init(&p.watch, a, log);
 	if (status)
 		return status;
-	status = tide_replay_carried(r, tide_log_carried(log));
-	if (!status && peak == UINT64_MAX)
-		note_peak(r);
-	tide_log_rewind(log);
-	while (!status && (more = tide_log_next(log, &e)) == 1 && e.index < a->answer_index) {
-		status = tide_watch_until(&watch, r, e.time_ns);
-		if (!status)
-			status = tide_replay_event(r, &e);
-		if (!status)
-			status = tide_watch_event(&watch, r, &e);
-		if (e.index == peak)
-			note_peak(r);
+	status = tide_replay_carried(&a->state, tide_log_carried(log));
+	if (!status)
+		status = steps(&p);
+	tide_watch_release(&p.watch);
+	return status ? status : sum_up(a, log);
+}
+
+/* The census that is taken when the interpreter begins to finalize tells before its event does. */
+static bool says_finalizing(struct tide_log *log)
+{
+	struct tide_census_blob blob;
+	struct tide_census census;
+	for (uint32_t i = tide_log_census_count(log); i-- > 0;)
+		if (!tide_log_census(log, i, &blob) && tide_census_init(&census, blob.bytes, blob.len) &&
+		    census.reason == TIDE_WHY_FINALIZING)
+			return true;
+	return false;
+}
+
+static void clear(struct tide_analysis *a)
+{
+	struct tide_sample *sample = a->sample;
+	tide_replay_release(&a->state);
+	free(a->arena);
+	free(a->pin);
+	free(a->moment);
+	tide_type_counts_release(&a->types);
+	*a = (struct tide_analysis){.answer_index = UINT64_MAX, .sample = sample};
+}
+
+static enum tide_status analyze(struct tide_analysis *a, struct tide_log *log)
+{
+	bool finalized = says_finalizing(log);
+	for (unsigned i = 0; i < 2; i++) {
+		clear(a);
+		a->finalized = finalized;
+		enum tide_status status = pass(a, log);
+		if (status)
+			return status;
+		if (finalized == (a->answer_index != UINT64_MAX))
+			break;
+		finalized = !finalized;
+		tide_log_rewind(log);
 	}
-	if (!status && more >= 0)
-		status = tide_watch_until(&watch, r, UINT64_MAX);
-	tide_watch_release(&watch);
-	tide_replay_finish(r);
-	return more < 0 ? (enum tide_status)more : status;
+	if (a->answer_index == UINT64_MAX)
+		a->answer_ns = tide_log_losses(log)->last_ns;
+	return TIDE_OK;
 }
 
 /* Blocks from before a gap: their free may be in it. */
@@ -115,13 +214,8 @@ enum tide_status tide_analyze(struct tide_log *log, struct tide_analysis **ret)
 	struct tide_analysis *a = calloc(1, sizeof *a);
 	if (!a)
 		return TIDE_ERR_NOMEM;
-	a->answer_index = UINT64_MAX;
 	a->sample = calloc(SAMPLES, sizeof *a->sample);
-	enum tide_status status = a->sample ? first_pass(a, log) : TIDE_ERR_NOMEM;
-	if (!status)
-		status = second_pass(a, log);
-	if (!status && a->answer_index == UINT64_MAX)
-		a->answer_ns = tide_log_losses(log)->last_ns;
+	enum tide_status status = a->sample ? analyze(a, log) : TIDE_ERR_NOMEM;
 	if (status) {
 		tide_analysis_free(a);
 		return status;
@@ -135,12 +229,8 @@ void tide_analysis_free(struct tide_analysis *a)
 {
 	if (!a)
 		return;
-	tide_replay_release(&a->state);
-	free(a->arena);
-	free(a->pin);
-	free(a->moment);
+	clear(a);
 	free(a->sample);
-	tide_type_counts_release(&a->types);
 	free(a);
 }
 

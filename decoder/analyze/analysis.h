@@ -114,6 +114,7 @@ struct tide_moment {
 struct tide_analysis {
 	struct tide_replay state;            /* at the answer moment */
 	uint64_t answer_ns, answer_index;    /* UINT64_MAX: the end */
+	bool finalized;                      /* a Python interpreter began to finalize */
 	uint64_t allocs, frees, alloc_bytes; /* of the whole log */
 	uint64_t unmatched_frees, doubled, cut_stacks;
 	uint64_t peak_bytes, peak_ns;
@@ -135,7 +136,7 @@ struct tide_analysis {
 	uint64_t siteless_blocks; /* of these: without a site that the log knows */
 };
 
-/* Reads the whole log, twice. On failure *ret is untouched. */
+/* Reads the whole log; twice only if its censuses and its events disagree on `finalized`. On failure *ret is untouched. */
 enum tide_status tide_analyze(struct tide_log *, struct tide_analysis **ret);
 void tide_analysis_free(struct tide_analysis *); /* NULL is fine */
 

@@ -15,9 +15,8 @@ static bool sort_blocks(struct tide_join *j)
 	j->block = malloc((live->used + 1) * sizeof *j->block);
 	if (!j->block)
 		return false;
-	for (size_t i = 0; i < live->slots; i++)
-		if (live->slot[i].addr)
-			j->block[j->blocks++] = live->slot[i];
+	for (size_t at = 0; tide_blocks_next(live, &at, &j->block[j->blocks]);)
+		j->blocks++;
 	qsort(j->block, j->blocks, sizeof *j->block, by_address);
 	return true;
 }

@@ -10,7 +10,7 @@ static bool is_usable(const struct tide_watch *w, uint32_t i, bool *ret_last)
 {
 	struct tide_census_blob blob;
 	struct tide_census census;
-	bool finalized = w->a->answer_index != UINT64_MAX;
+	bool finalized = w->a->finalized;
 	*ret_last = false;
 	if (tide_log_census(w->log, i, &blob) || !blob.complete || !tide_census_init(&census, blob.bytes, blob.len))
 		return false;

@@ -19,7 +19,7 @@ struct tide_watch {
 	struct tide_caches caches;
 };
 
-/* After the answer moment is known. On failure nothing is held. */
+/* After a->finalized is known. On failure nothing is held. */
 enum tide_status tide_watch_init(struct tide_watch *, struct tide_analysis *, struct tide_log *);
 void tide_watch_release(struct tide_watch *);
 /* Before each event is replayed, with its time; with UINT64_MAX at the end. In `sites` mode, Python's blocks are added to the state

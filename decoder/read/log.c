@@ -229,6 +229,11 @@ int tide_log_batch(struct tide_log *log, struct tide_batch *ret)
 	return got;
 }
 
+void tide_log_expand(const struct tide_log *log, struct tide_batch *batch, struct tide_event *ret)
+{
+	tide_batch_expand(batch, &log->stacks, ret);
+}
+
 /* Lanes whose first blocks were evicted are whole from their first block on. */
 static uint64_t whole_from(const struct tide_log *log)
 {

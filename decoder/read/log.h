@@ -30,6 +30,7 @@ struct tide_event {
 	uint32_t tid;
 	uint32_t native;                    /* innermost node; for kinds with a stack */
 	uint32_t python;                    /* innermost node; 0 without Python frames */
+	uint32_t pair;                      /* number of the two (tide_log_pair) */
 	uint64_t time_ns;                   /* CLOCK_MONOTONIC, interpolated; not after the event */
 	uint64_t index;                     /* 0, 1, 2 ... in merged order */
 	uint64_t addr, size, value, value2; /* as in struct tide_item */
@@ -70,6 +71,8 @@ int tide_log_next(struct tide_log *, struct tide_event *ret);
 /* The same for the next events of one lane that belong together, at least one; *ret is valid until the next call of any function
  * here. A log is read by one of the two, from the beginning or from tide_log_rewind on. */
 int tide_log_batch(struct tide_log *, struct tide_batch *ret);
+/* Takes the first event out of a batch that is not empty. */
+void tide_log_expand(const struct tide_log *, struct tide_batch *, struct tide_event *ret);
 /* Back to the first event; stacks keep their numbers. */
 void tide_log_rewind(struct tide_log *);
 /* From now on, tide_log_next ends each lane after `events` of it ever written (evicted ones counted); for the

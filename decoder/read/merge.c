@@ -293,7 +293,6 @@ void tide_merge_start(struct tide_merge *m, uint64_t whole_from, bool complete)
 	m->whole_from = whole_from;
 	m->complete = complete;
 	m->batch = (struct tide_batch){0};
-	m->done = 0;
 	memset(m->lane_waiters, 0, m->lanes * sizeof *m->lane_waiters);
 	memset(m->word, 0, TIDE_WORDS * sizeof *m->word);
 	for (uint32_t i = 0; i < m->lanes; i++) {
@@ -366,6 +365,7 @@ int tide_merge_batch(struct tide_merge *m, struct tide_lane_env *env, struct tid
 	*ret = (struct tide_batch){
 		.op = lane->op,
 		.count = lane->ops,
+		.ahead = (uint32_t)(lane->chunk->op + lane->chunk->ops - lane->op) - lane->ops,
 		.extra = lane->chunk->extra + lane->extra,
 		.pair = lane->pair,
 		.lane = lane->index,
@@ -380,38 +380,42 @@ int tide_merge_batch(struct tide_merge *m, struct tide_lane_env *env, struct tid
 	return 1;
 }
 
-static void expand(struct tide_merge *m, const struct tide_stacks *stacks, struct tide_event *ret)
+void tide_batch_expand(struct tide_batch *b, const struct tide_stacks *stacks, struct tide_event *ret)
 {
-	const struct tide_op *op = &m->batch.op[m->done];
-	const struct tide_pair *stack = &stacks->pair[m->batch.pair[op->pair]];
+	const struct tide_op *op = b->op;
+	uint32_t pair = b->pair[op->pair];
 	*ret = (struct tide_event){
 		.kind = (enum tide_kind)op->kind,
-		.lane = m->batch.lane,
-		.tid = m->batch.tid,
-		.native = stack->native,
-		.python = stack->python,
-		.time_ns = m->batch.time_ns,
-		.index = m->batch.index + m->done,
+		.lane = b->lane,
+		.tid = b->tid,
+		.native = stacks->pair[pair].native,
+		.python = stacks->pair[pair].python,
+		.pair = pair,
+		.time_ns = b->time_ns,
+		.index = b->index,
 		.addr = op->addr,
 		.size = op->size,
 		.unknown = op->unknown,
 	};
-	m->done++;
 	if (tide_kind_fields(op->kind) & TIDE_F_VALUE) {
-		ret->value = m->batch.extra->value;
-		ret->value2 = m->batch.extra->value2;
-		m->batch.extra++;
+		ret->value = b->extra->value;
+		ret->value2 = b->extra->value2;
+		b->extra++;
 	}
+	b->op++;
+	b->index++;
+	b->count--;
 }
 
 int tide_merge_next(struct tide_merge *m, struct tide_lane_env *env, struct tide_event *ret)
 {
-	if (m->done == m->batch.count) {
-		m->done = m->batch.count = 0;
+	if (m->batch.count == 0) {
 		int got = tide_merge_batch(m, env, &m->batch);
-		if (got != 1)
+		if (got != 1) {
+			m->batch.count = 0;
 			return got;
+		}
 	}
-	expand(m, env->stacks, ret);
+	tide_batch_expand(&m->batch, env->stacks, ret);
 	return 1;
 }

@@ -54,7 +54,6 @@ struct tide_merge {
 	struct tide_word *word;
 	/* tide_merge_next: what is left of the batch in hand */
 	struct tide_batch batch;
-	uint32_t done;
 };
 
 /* False: no memory. */
@@ -65,6 +64,8 @@ void tide_merge_release(struct tide_merge *);
 void tide_merge_start(struct tide_merge *, uint64_t whole_from, bool complete);
 /* 1, 0: as tide_log_batch, tide_log_next. TIDE_ERR_NOMEM. */
 int tide_merge_batch(struct tide_merge *, struct tide_lane_env *, struct tide_batch *ret);
+/* Takes the first event out of a batch. */
+void tide_batch_expand(struct tide_batch *, const struct tide_stacks *, struct tide_event *ret);
 int tide_merge_next(struct tide_merge *, struct tide_lane_env *, struct tide_event *ret);
 
 #endif

@@ -3,11 +3,7 @@
 #include <stdlib.h>
 
 #define FIRST_SLOTS 1024u
-
-static size_t home(const struct tide_blocks *b, uint64_t addr)
-{
-	return (size_t)(((addr >> 4) * UINT64_C(0x9e3779b97f4a7c15)) >> 20) & (b->slots - 1);
-}
+#define SHIFT_UNKNOWN 15u /* a log that begins at boot, and lasts a day and a half */
 
 void tide_blocks_release(struct tide_blocks *b)
 {
@@ -15,10 +11,40 @@ void tide_blocks_release(struct tide_blocks *b)
 	*b = (struct tide_blocks){0};
 }
 
+void tide_blocks_window(struct tide_blocks *b, uint64_t first_ns, uint64_t last_ns)
+{
+	b->time_base = first_ns;
+	b->time_shift = 0;
+	while (last_ns > first_ns && (last_ns - first_ns) >> b->time_shift > UINT32_MAX)
+		b->time_shift++;
+}
+
+static struct tide_block_slot pack(const struct tide_blocks *b, const struct tide_block_live *block)
+{
+	uint64_t time = block->time_ns > b->time_base ? (block->time_ns - b->time_base) >> b->time_shift : 0;
+	return (struct tide_block_slot){
+		.addr = block->addr,
+		.size_and_flags = block->size << 8 | block->flags,
+		.site = block->site,
+		.time = time > UINT32_MAX ? UINT32_MAX : (uint32_t)time,
+	};
+}
+
+static void unpack(const struct tide_blocks *b, const struct tide_block_slot *slot, struct tide_block_live *ret)
+{
+	*ret = (struct tide_block_live){
+		.addr = slot->addr,
+		.size = slot->size_and_flags >> 8,
+		.time_ns = b->time_base + ((uint64_t)slot->time << b->time_shift),
+		.site = slot->site,
+		.flags = slot->size_and_flags & 255,
+	};
+}
+
 /* The slot of addr, or the free one where it belongs. */
 static size_t find(const struct tide_blocks *b, uint64_t addr)
 {
-	size_t i = home(b, addr);
+	size_t i = tide_blocks_home(b, addr);
 	while (b->slot[i].addr && b->slot[i].addr != addr)
 		i = (i + 1) & (b->slots - 1);
 	return i;
@@ -26,7 +52,10 @@ static size_t find(const struct tide_blocks *b, uint64_t addr)
 
 static bool grow(struct tide_blocks *b)
 {
-	struct tide_blocks bigger = {.slots = b->slots ? b->slots * 2 : FIRST_SLOTS, .used = b->used};
+	struct tide_blocks bigger = *b;
+	if (!b->slots && !b->time_base && !b->time_shift)
+		bigger.time_shift = SHIFT_UNKNOWN;
+	bigger.slots = b->slots ? b->slots * 2 : FIRST_SLOTS;
 	bigger.slot = calloc(bigger.slots, sizeof *bigger.slot);
 	if (!bigger.slot)
 		return false;
@@ -42,10 +71,13 @@ bool tide_blocks_put(struct tide_blocks *b, const struct tide_block_live *block,
 {
 	if (b->used >= b->slots / 8 * 5 && !grow(b))
 		return false;
-	size_t i = find(b, block->addr);
-	*ret_old = b->slot[i];
-	b->used += b->slot[i].addr == 0;
-	b->slot[i] = *block;
+	struct tide_block_slot *slot = &b->slot[find(b, block->addr)];
+	if (slot->addr)
+		unpack(b, slot, ret_old);
+	else
+		ret_old->addr = 0;
+	b->used += slot->addr == 0;
+	*slot = pack(b, block);
 	return true;
 }
 
@@ -54,7 +86,7 @@ static void close_gap(struct tide_blocks *b, size_t gap)
 {
 	size_t mask = b->slots - 1;
 	for (size_t i = (gap + 1) & mask; b->slot[i].addr; i = (i + 1) & mask) {
-		size_t wanted = home(b, b->slot[i].addr);
+		size_t wanted = tide_blocks_home(b, b->slot[i].addr);
 		if (((i - wanted) & mask) >= ((i - gap) & mask)) {
 			b->slot[gap] = b->slot[i];
 			gap = i;
@@ -65,13 +97,36 @@ static void close_gap(struct tide_blocks *b, size_t gap)
 
 bool tide_blocks_take(struct tide_blocks *b, uint64_t addr, struct tide_block_live *ret)
 {
-	if (!b->slots)
+	if (!b->slots || !addr)
 		return false;
 	size_t i = find(b, addr);
 	if (!b->slot[i].addr)
 		return false;
-	*ret = b->slot[i];
+	unpack(b, &b->slot[i], ret);
 	b->used--;
 	close_gap(b, i);
 	return true;
+}
+
+bool tide_blocks_next(const struct tide_blocks *b, size_t *at, struct tide_block_live *ret)
+{
+	while (*at < b->slots && !b->slot[*at].addr)
+		++*at;
+	if (*at >= b->slots)
+		return false;
+	unpack(b, &b->slot[(*at)++], ret);
+	return true;
+}
+
+void tide_blocks_drop(struct tide_blocks *b, uint32_t flags)
+{
+	/* closing a gap moves only entries that come later, to this place or later ones: look at it again */
+	for (size_t i = 0; i < b->slots;) {
+		if (!b->slot[i].addr || !(b->slot[i].size_and_flags & flags)) {
+			i++;
+			continue;
+		}
+		b->used--;
+		close_gap(b, i);
+	}
 }

@@ -1,20 +1,37 @@
 #include "replay/replay.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define uthash_fatal(message) (void)0 /* HASH_ADD is told by HASH_NONFATAL_OOM */
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-struct tide_site_slot {
-	uint32_t site_plus_one;
-};
+#define FIRST_PAIRS 1024u
+#define PREFETCH 8u /* operations ahead; a table of a million blocks fits no cache */
 
-/* A realloc whose old block is gone and whose new one is not there yet. */
+/* Does a realloc of the thread run: its old block is gone, and the new one not there yet. */
 struct tide_pending {
 	uint64_t thread; /* tid << 1 | python */
-	struct tide_block_live old;
+	bool runs;
+	struct tide_block_live old; /* addr 0: was not known */
 	UT_hash_handle hh;
+};
+
+/* What tide_replay_finish goes back to. */
+struct tide_frozen {
+	struct tide_replay was;       /* numbers, and a copy of its sites; no other table */
+	struct tide_block_live *gone; /* blocks of then that were freed since */
+	size_t gone_count, gone_cap;
+};
+
+/* One event, as the rules below see it. */
+struct step {
+	enum tide_kind kind;
+	uint32_t tid;
+	uint32_t site; /* for allocations */
+	uint64_t addr, size, time_ns, index;
+	bool unknown; /* a free: of a block that was never recorded */
 };
 
 void tide_replay_release(struct tide_replay *r)
@@ -25,71 +42,66 @@ void tide_replay_release(struct tide_replay *r)
 		HASH_DEL(r->pending, p);
 		free(p);
 	}
+	if (r->frozen) {
+		free(r->frozen->was.site);
+		free(r->frozen->gone);
+		free(r->frozen);
+	}
 	tide_blocks_release(&r->blocks);
 	free(r->site);
 	free(r->slots);
+	free(r->site_of);
 	*r = (struct tide_replay){0};
 }
 
-static uint32_t slot_of(const struct tide_replay *r, uint32_t native, uint32_t python)
-{
-	uint64_t key = (uint64_t)native << 32 | python;
-	uint32_t i = (uint32_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & (r->slot_count - 1);
-	while (r->slots[i].site_plus_one) {
-		const struct tide_site *s = &r->site[r->slots[i].site_plus_one - 1];
-		if (s->native == native && s->python == python)
-			break;
-		i = (i + 1) & (r->slot_count - 1);
-	}
-	return i;
-}
+/* ---- blocks come and go ---- */
 
-static bool grow_sites(struct tide_replay *r)
+static bool keep_gone(struct tide_frozen *f, const struct tide_block_live *b)
 {
-	uint32_t cap = r->sites_cap ? r->sites_cap * 2 : 256;
-	struct tide_site *site = realloc(r->site, cap * sizeof *site);
-	if (!site)
-		return false;
-	r->site = site;
-	struct tide_site_slot *slots = calloc(cap * 2, sizeof *slots);
-	if (!slots)
-		return false;
-	free(r->slots);
-	r->slots = slots;
-	r->sites_cap = cap;
-	r->slot_count = cap * 2;
-	for (uint32_t i = 0; i < r->sites; i++)
-		r->slots[slot_of(r, r->site[i].native, r->site[i].python)].site_plus_one = i + 1;
+	if (f->gone_count == f->gone_cap) {
+		size_t cap = f->gone_cap ? 2 * f->gone_cap : 1024;
+		struct tide_block_live *gone = realloc(f->gone, cap * sizeof *gone);
+		if (!gone)
+			return false;
+		f->gone = gone;
+		f->gone_cap = cap;
+	}
+	f->gone[f->gone_count++] = *b;
 	return true;
 }
 
-/* NULL: no memory. */
-static struct tide_site *site_for(struct tide_replay *r, uint32_t native, uint32_t python)
+/* Before the site changes: if there was a new peak since it last did, it was live with this much then. */
+static struct tide_site *changing(struct tide_replay *r, uint32_t site)
 {
-	if (r->sites == r->sites_cap && !grow_sites(r))
-		return NULL;
-	uint32_t slot = slot_of(r, native, python);
-	if (!r->slots[slot].site_plus_one) {
-		r->site[r->sites++] = (struct tide_site){.native = native, .python = python};
-		r->slots[slot].site_plus_one = r->sites;
+	struct tide_site *s = &r->site[site];
+	if (s->peak_seen != r->peaks) {
+		s->peak_seen = r->peaks;
+		s->peak_bytes = s->live_bytes - s->counted_bytes;
 	}
-	return &r->site[r->slots[slot].site_plus_one - 1];
+	return s;
 }
 
 static void add(struct tide_replay *r, const struct tide_block_live *b)
 {
-	struct tide_site *s = &r->site[b->site];
+	struct tide_site *s = changing(r, b->site);
 	s->live_bytes += b->size;
 	s->live_blocks++;
 	r->live_bytes += b->size;
 	r->live_blocks++;
 	if (b->flags & TIDE_BLOCK_PYTHON)
 		r->python_bytes += b->size;
+	if (b->flags & TIDE_BLOCK_INHERITED)
+		r->inherited_bytes += b->size;
+	if (b->flags & TIDE_BLOCK_COUNTED) {
+		s->counted_bytes += b->size;
+		r->counted_bytes += b->size;
+	}
 }
 
-static void subtract(struct tide_replay *r, const struct tide_block_live *b)
+/* False: no memory. */
+static bool subtract(struct tide_replay *r, const struct tide_block_live *b)
 {
-	struct tide_site *s = &r->site[b->site];
+	struct tide_site *s = changing(r, b->site);
 	s->frees++;
 	s->live_bytes -= b->size;
 	s->live_blocks--;
@@ -97,6 +109,13 @@ static void subtract(struct tide_replay *r, const struct tide_block_live *b)
 	r->live_blocks--;
 	if (b->flags & TIDE_BLOCK_PYTHON)
 		r->python_bytes -= b->size;
+	if (b->flags & TIDE_BLOCK_INHERITED)
+		r->inherited_bytes -= b->size;
+	if (b->flags & TIDE_BLOCK_COUNTED) {
+		s->counted_bytes -= b->size;
+		r->counted_bytes -= b->size;
+	}
+	return !r->frozen || b->flags & TIDE_BLOCK_LATER || keep_gone(r->frozen, b);
 }
 
 static enum tide_status put(struct tide_replay *r, const struct tide_block_live *b)
@@ -106,143 +125,100 @@ static enum tide_status put(struct tide_replay *r, const struct tide_block_live 
 		return TIDE_ERR_NOMEM;
 	if (old.addr) {
 		r->doubled += !(old.flags & TIDE_BLOCK_CARRIED); /* its free may have been overwritten a moment late */
-		subtract(r, &old);
+		if (!subtract(r, &old))
+			return TIDE_ERR_NOMEM;
 	}
 	add(r, b);
 	return TIDE_OK;
 }
 
-uint32_t tide_replay_site(struct tide_replay *r, uint32_t native, uint32_t python)
+static enum tide_status on_alloc(struct tide_replay *r, const struct step *e, bool python)
 {
-	struct tide_site *s = site_for(r, native, python);
-	return s ? (uint32_t)(s - r->site) : UINT32_MAX;
-}
-
-enum tide_status tide_replay_add(struct tide_replay *r, const struct tide_block_live *b)
-{
-	return put(r, b);
-}
-
-static enum tide_status on_alloc(struct tide_replay *r, const struct tide_event *e, bool python)
-{
-	struct tide_site *s = site_for(r, e->native, e->python);
-	if (!s)
-		return TIDE_ERR_NOMEM;
+	if (!e->addr)
+		return TIDE_OK;
+	struct tide_site *s = &r->site[e->site];
 	struct tide_block_live b = {
 		.addr = e->addr,
-		.size = e->size,
+		.size = e->size < TIDE_BLOCK_SIZE_MAX ? e->size : TIDE_BLOCK_SIZE_MAX,
 		.time_ns = e->time_ns,
-		.site = (uint32_t)(s - r->site),
-		.flags = python ? TIDE_BLOCK_PYTHON : 0,
+		.site = e->site,
+		.flags = (python ? TIDE_BLOCK_PYTHON : 0u) | (r->frozen ? TIDE_BLOCK_LATER : 0u),
 	};
 	s->allocs++;
-	s->alloc_bytes += e->size;
+	s->alloc_bytes += b.size;
 	r->allocs++;
-	r->alloc_bytes += e->size;
+	r->alloc_bytes += b.size;
 	enum tide_status status = put(r, &b);
-	if (r->live_bytes > r->peak_bytes) {
-		r->peak_bytes = r->live_bytes;
+	if (r->live_bytes - r->counted_bytes > r->peak_bytes) {
+		r->peak_bytes = r->live_bytes - r->counted_bytes;
 		r->peak_ns = e->time_ns;
 		r->peak_index = e->index;
+		r->peaks++;
 	}
 	return status;
 }
 
-enum tide_status tide_replay_carried(struct tide_replay *r, const struct tide_carried *c)
-{
-	enum tide_status status = TIDE_OK;
-	uint32_t *number = calloc((size_t)c->sites + 1, sizeof *number); /* the log's -> ours */
-	if (!number)
-		return TIDE_ERR_NOMEM;
-	for (uint32_t i = 0; i < c->sites && !status; i++) {
-		struct tide_site *s = site_for(r, c->site[i].native, c->site[i].python);
-		if (!s) {
-			status = TIDE_ERR_NOMEM;
-			break;
-		}
-		number[i] = (uint32_t)(s - r->site);
-		s->allocs += c->site[i].allocs;
-		s->alloc_bytes += c->site[i].alloc_bytes;
-	}
-	for (size_t i = 0; i < c->blocks && !status; i++) {
-		const struct tide_carried_block *b = &c->block[i];
-		status = put(r, &(struct tide_block_live){.addr = b->addr,
-							  .size = b->size,
-							  .time_ns = b->time_ns,
-							  .site = number[b->site],
-							  .flags = (b->python ? TIDE_BLOCK_PYTHON : 0) |
-								   TIDE_BLOCK_CARRIED});
-	}
-	free(number);
-	r->allocs += c->totals.allocs;
-	r->frees += c->totals.frees;
-	r->alloc_bytes += c->totals.alloc_bytes;
-	r->peak_bytes = r->live_bytes;
-	r->peak_ns = c->cut_ns;
-	r->carried = c->epoch > 0;
-	if (r->carried)
-		r->peak_index = UINT64_MAX; /* before the first event */
-	return status;
-}
-
-static bool on_free(struct tide_replay *r, const struct tide_event *e, struct tide_block_live *ret)
+/* ret->addr is 0 if nothing was live there. */
+static enum tide_status on_free(struct tide_replay *r, const struct step *e, struct tide_block_live *ret)
 {
 	r->frees++;
 	if (!tide_blocks_take(&r->blocks, e->addr, ret)) {
 		r->unmatched_frees += !r->carried || e->unknown;
-		return false;
+		ret->addr = 0;
+		return TIDE_OK;
 	}
-	subtract(r, ret);
 	if (e->time_ns > ret->time_ns)
 		r->site[ret->site].lifetime_ns += e->time_ns - ret->time_ns;
-	r->freed = *ret;
-	return true;
+	return subtract(r, ret) ? TIDE_OK : TIDE_ERR_NOMEM;
 }
 
-/* realloc: the old block is gone from the real call's beginning, and comes back if it fails. */
-static enum tide_status begin_realloc(struct tide_replay *r, const struct tide_event *e, bool python)
+/* ---- realloc: the old block is gone from the real call's beginning, and comes back if it fails ---- */
+
+static struct tide_pending *pending_of(struct tide_replay *r, const struct step *e, bool python)
 {
 	uint64_t thread = (uint64_t)e->tid << 1 | python;
 	struct tide_pending *p;
 	HASH_FIND(hh, r->pending, &thread, sizeof thread, p);
+	return p;
+}
+
+static enum tide_status begin_realloc(struct tide_replay *r, const struct step *e, bool python)
+{
+	struct tide_pending *p = pending_of(r, e, python);
 	if (!p) {
 		p = calloc(1, sizeof *p);
 		if (!p)
 			return TIDE_ERR_NOMEM;
-		p->thread = thread;
-		HASH_ADD(hh, r->pending, thread, sizeof thread, p);
+		p->thread = (uint64_t)e->tid << 1 | python;
+		HASH_ADD(hh, r->pending, thread, sizeof p->thread, p);
 		if (!p->hh.tbl) {
 			free(p);
 			return TIDE_ERR_NOMEM;
 		}
 	}
-	if (!on_free(r, e, &p->old))
-		p->old = (struct tide_block_live){0};
-	return TIDE_OK;
-}
-
-static enum tide_status end_realloc(struct tide_replay *r, const struct tide_event *e, bool python, bool failed)
-{
-	uint64_t thread = (uint64_t)e->tid << 1 | python;
-	struct tide_pending *p;
-	enum tide_status status = TIDE_OK;
-	HASH_FIND(hh, r->pending, &thread, sizeof thread, p);
-	if (!p)
-		return TIDE_OK;
-	if (failed && p->old.addr) {
-		r->frees--;
-		r->site[p->old.site].frees--;
-		status = put(r, &p->old);
-	}
-	HASH_DEL(r->pending, p);
-	free(p);
+	p->runs = true;
+	enum tide_status status = on_free(r, e, &r->freed);
+	p->old = r->freed;
 	return status;
 }
 
-enum tide_status tide_replay_event(struct tide_replay *r, const struct tide_event *e)
+static enum tide_status end_realloc(struct tide_replay *r, const struct step *e, bool python, bool failed)
 {
-	struct tide_block_live old;
-	r->freed.addr = 0;
+	struct tide_pending *p = pending_of(r, e, python);
+	if (!p || !p->runs)
+		return TIDE_OK;
+	p->runs = false;
+	if (!failed || !p->old.addr)
+		return TIDE_OK;
+	r->frees--;
+	r->site[p->old.site].frees--;
+	if (r->frozen)
+		p->old.flags |= TIDE_BLOCK_LATER;
+	return put(r, &p->old);
+}
+
+static enum tide_status apply(struct tide_replay *r, const struct step *e)
+{
 	switch (e->kind) {
 	case TIDE_KIND_ALLOC:
 	case TIDE_KIND_CALLOC:
@@ -252,8 +228,7 @@ enum tide_status tide_replay_event(struct tide_replay *r, const struct tide_even
 		return on_alloc(r, e, true);
 	case TIDE_KIND_FREE:
 	case TIDE_KIND_PYFREE:
-		on_free(r, e, &old);
-		return TIDE_OK;
+		return on_free(r, e, &r->freed);
 	case TIDE_KIND_REALLOC_FREE:
 	case TIDE_KIND_PYREALLOC_FREE:
 		return begin_realloc(r, e, e->kind == TIDE_KIND_PYREALLOC_FREE);
@@ -273,27 +248,244 @@ enum tide_status tide_replay_event(struct tide_replay *r, const struct tide_even
 	}
 }
 
+/* ---- events ---- */
+
+static bool allocates(unsigned kind)
+{
+	return (tide_kind_fields(kind) & (TIDE_F_ADDR | TIDE_F_SIZE)) == (TIDE_F_ADDR | TIDE_F_SIZE);
+}
+
+/* By its stacks, and kept by the pair's number, unless that is 0. UINT32_MAX: no memory. */
+static uint32_t find_site(struct tide_replay *r, uint32_t pair, uint32_t native, uint32_t python)
+{
+	if (pair >= r->pairs_cap) {
+		uint32_t cap = r->pairs_cap ? r->pairs_cap : FIRST_PAIRS;
+		while (cap <= pair)
+			cap *= 2;
+		uint32_t *more = realloc(r->site_of, cap * sizeof *more);
+		if (!more)
+			return UINT32_MAX;
+		memset(more + r->pairs_cap, 0, (cap - r->pairs_cap) * sizeof *more);
+		r->site_of = more;
+		r->pairs_cap = cap;
+	}
+	uint32_t site = tide_replay_site(r, native, python);
+	if (pair)
+		r->site_of[pair] = site + 1; /* no memory: 0 */
+	return site;
+}
+
+enum tide_status tide_replay_event(struct tide_replay *r, const struct tide_event *e)
+{
+	struct step s = {e->kind, e->tid, 0, e->addr, e->size, e->time_ns, e->index, e->unknown};
+	r->freed.addr = 0;
+	if (!allocates(e->kind))
+		return apply(r, &s);
+	if (e->pair && e->pair < r->pairs_cap && r->site_of[e->pair])
+		s.site = r->site_of[e->pair] - 1;
+	else
+		s.site = find_site(r, e->pair, e->native, e->python);
+	return s.site == UINT32_MAX ? TIDE_ERR_NOMEM : apply(r, &s);
+}
+
+static uint32_t site_of(struct tide_replay *r, const struct tide_log *log, uint32_t pair)
+{
+	uint32_t native, python;
+	if (pair < r->pairs_cap && r->site_of[pair])
+		return r->site_of[pair] - 1;
+	tide_log_pair(log, pair, &native, &python);
+	return find_site(r, pair, native, python);
+}
+
+enum tide_status tide_replay_batch(struct tide_replay *r, const struct tide_batch *b, const struct tide_log *log)
+{
+	struct step s = {.tid = b->tid, .time_ns = b->time_ns, .index = b->index};
+	enum tide_status status = TIDE_OK;
+	for (uint32_t i = 0; i < b->count && !status; i++, s.index++) {
+		const struct tide_op *op = &b->op[i];
+		if (i + PREFETCH < b->count + b->ahead)
+			tide_blocks_prefetch(&r->blocks, op[PREFETCH].addr);
+		s.kind = (enum tide_kind)op->kind;
+		s.addr = op->addr;
+		s.size = op->size;
+		s.unknown = op->unknown;
+		if (allocates(op->kind) && (s.site = site_of(r, log, b->pair[op->pair])) == UINT32_MAX)
+			return TIDE_ERR_NOMEM;
+		status = apply(r, &s);
+	}
+	return status;
+}
+
+enum tide_status tide_replay_add(struct tide_replay *r, const struct tide_block_live *b)
+{
+	return put(r, b);
+}
+
+/* Numbers of the log's sites -> ours. */
+static enum tide_status carry_sites(struct tide_replay *r, const struct tide_carried *c, uint32_t *number)
+{
+	for (uint32_t i = 0; i < c->sites; i++) {
+		number[i] = tide_replay_site(r, c->site[i].native, c->site[i].python);
+		if (number[i] == UINT32_MAX)
+			return TIDE_ERR_NOMEM;
+		r->site[number[i]].allocs += c->site[i].allocs;
+		r->site[number[i]].alloc_bytes += c->site[i].alloc_bytes;
+	}
+	return TIDE_OK;
+}
+
+enum tide_status tide_replay_carried(struct tide_replay *r, const struct tide_carried *c)
+{
+	uint32_t *number = calloc((size_t)c->sites + 1, sizeof *number);
+	enum tide_status status = number ? carry_sites(r, c, number) : TIDE_ERR_NOMEM;
+	for (size_t i = 0; i < c->blocks && !status; i++) {
+		const struct tide_carried_block *b = &c->block[i];
+		struct tide_block_live live = {
+			.addr = b->addr,
+			.size = b->size,
+			.time_ns = b->time_ns,
+			.site = number[b->site],
+			.flags = (b->python ? TIDE_BLOCK_PYTHON : 0u) | TIDE_BLOCK_CARRIED,
+		};
+		status = put(r, &live);
+	}
+	free(number);
+	r->allocs += c->totals.allocs;
+	r->frees += c->totals.frees;
+	r->alloc_bytes += c->totals.alloc_bytes;
+	r->peak_bytes = r->live_bytes;
+	r->peak_ns = c->cut_ns;
+	r->peaks++;
+	r->carried = c->epoch > 0;
+	if (r->carried)
+		r->peak_index = UINT64_MAX; /* before the first event */
+	return status;
+}
+
+enum tide_status tide_replay_inherit(struct tide_replay *r, const struct tide_block_live *block, uint32_t native,
+				     uint32_t python)
+{
+	struct tide_block_live b = *block;
+	b.site = tide_replay_site(r, native, python);
+	if (b.site == UINT32_MAX)
+		return TIDE_ERR_NOMEM;
+	b.flags |= TIDE_BLOCK_INHERITED;
+	enum tide_status status = put(r, &b);
+	if (r->live_bytes > r->peak_bytes) {
+		r->peak_bytes = r->live_bytes;
+		r->peaks++;
+	}
+	return status;
+}
+
+/* ---- the end ---- */
+
+static uint64_t in_flight(const struct tide_replay *r)
+{
+	uint64_t bytes = 0;
+	for (const struct tide_pending *p = r->pending; p; p = p->hh.next)
+		bytes += p->runs && p->old.addr ? p->old.size : 0;
+	return bytes;
+}
+
+enum tide_status tide_replay_freeze(struct tide_replay *r)
+{
+	struct tide_frozen *f = calloc(1, sizeof *f);
+	if (!f)
+		return TIDE_ERR_NOMEM;
+	f->was = *r;
+	f->was.site = malloc((r->sites + (size_t)1) * sizeof *r->site);
+	if (!f->was.site) {
+		free(f);
+		return TIDE_ERR_NOMEM;
+	}
+	if (r->sites)
+		memcpy(f->was.site, r->site, r->sites * sizeof *r->site);
+	f->was.in_flight_bytes = in_flight(r);
+	r->frozen = f;
+	return TIDE_OK;
+}
+
+/* Blocks that came later go, those that went since come back. */
+static bool restore_blocks(struct tide_replay *r, const struct tide_frozen *f)
+{
+	struct tide_block_live old;
+	bool ok = true;
+	tide_blocks_drop(&r->blocks, TIDE_BLOCK_LATER);
+	for (size_t i = 0; i < f->gone_count && ok; i++)
+		ok = tide_blocks_put(&r->blocks, &f->gone[i], &old);
+	return ok;
+}
+
+static bool restore(struct tide_replay *r)
+{
+	struct tide_frozen *f = r->frozen;
+	if (!restore_blocks(r, f))
+		return false;
+	for (uint32_t i = 0; i < r->sites; i++) {
+		struct tide_site *s = &r->site[i];
+		struct tide_site was = {.native = s->native, .python = s->python}; /* one that came later */
+		if (i < f->was.sites)
+			was = f->was.site[i];
+		was.peak_bytes = s->peak_bytes;
+		*s = was;
+	}
+	r->allocs = f->was.allocs;
+	r->frees = f->was.frees;
+	r->alloc_bytes = f->was.alloc_bytes;
+	r->live_bytes = f->was.live_bytes;
+	r->live_blocks = f->was.live_blocks;
+	r->python_bytes = f->was.python_bytes;
+	r->inherited_bytes = f->was.inherited_bytes;
+	r->counted_bytes = f->was.counted_bytes;
+	r->unmatched_frees = f->was.unmatched_frees;
+	r->doubled = f->was.doubled;
+	r->in_flight_bytes = f->was.in_flight_bytes;
+	free(f->was.site);
+	free(f->gone);
+	free(f);
+	r->frozen = NULL;
+	return true;
+}
+
 /* Blocks that were not carried over, because they had died by then, are dead: what a site allocated and does not live was freed. */
 static void count_frees(struct tide_replay *r)
 {
 	for (uint32_t i = 0; i < r->sites; i++)
-		r->site[i].frees = r->site[i].allocs - r->site[i].live_blocks;
+		if (r->site[i].allocs >= r->site[i].live_blocks) /* not of sites that a census told of */
+			r->site[i].frees = r->site[i].allocs - r->site[i].live_blocks;
 }
 
-void tide_replay_finish(struct tide_replay *r)
+static void find_ages(struct tide_replay *r)
 {
+	struct tide_block_live b;
+	for (size_t at = 0; tide_blocks_next(&r->blocks, &at, &b);) {
+		struct tide_site *s = &r->site[b.site];
+		if (!s->first_ns || b.time_ns < s->first_ns)
+			s->first_ns = b.time_ns;
+		if (b.time_ns > s->last_ns)
+			s->last_ns = b.time_ns;
+	}
+}
+
+enum tide_status tide_replay_finish(struct tide_replay *r, struct tide_replay *ret_totals)
+{
+	for (uint32_t i = 0; i < r->sites; i++)
+		changing(r, i);
+	r->in_flight_bytes = in_flight(r);
+	if (ret_totals) {
+		*ret_totals = *r;
+		ret_totals->blocks = (struct tide_blocks){0};
+		ret_totals->site = NULL;
+		ret_totals->slots = NULL;
+		ret_totals->site_of = NULL;
+		ret_totals->pending = NULL;
+		ret_totals->frozen = NULL;
+	}
+	if (r->frozen && !restore(r))
+		return TIDE_ERR_NOMEM;
 	if (r->carried)
 		count_frees(r);
-	for (size_t i = 0; i < r->blocks.slots; i++) {
-		const struct tide_block_live *b = &r->blocks.slot[i];
-		if (!b->addr)
-			continue;
-		struct tide_site *s = &r->site[b->site];
-		if (!s->first_ns || b->time_ns < s->first_ns)
-			s->first_ns = b->time_ns;
-		if (b->time_ns > s->last_ns)
-			s->last_ns = b->time_ns;
-	}
-	for (const struct tide_pending *p = r->pending; p; p = p->hh.next)
-		r->in_flight_bytes += p->old.size;
+	find_ages(r);
+	return TIDE_OK;
 }

@@ -267,11 +267,9 @@ static void look_at(struct pass *p, uint32_t number)
 		return;
 	}
 	struct look look = {p, &space, number + 1};
-	for (size_t i = 0; i < p->big.slots; i++) {
-		const struct tide_block_live *b = &p->big.slot[i];
-		if (b->addr)
-			see(&p->s->big[b->site], look.census, tide_space_anon(&space, b->addr, b->addr + b->size));
-	}
+	struct tide_block_live b;
+	for (size_t at = 0; tide_blocks_next(&p->big, &at, &b);)
+		see(&p->s->big[b.site], look.census, tide_space_anon(&space, b.addr, b.addr + b.size));
 	tide_mappings_each(&p->maps, 0, UINT64_MAX, see_mapping, &look);
 	if (space.has_rss)
 		compare_with(p, &space, number);
