@@ -41,7 +41,8 @@ struct pass {
 static enum tide_status answer(struct pass *p)
 {
 	p->answered = true;
-	return tide_watch_until(&p->watch, &p->a->state, UINT64_MAX);
+	enum tide_status status = tide_watch_until(&p->watch, &p->a->state, UINT64_MAX);
+	return status ? status : tide_watch_finish(&p->watch, &p->a->state);
 }
 
 static enum tide_status finalizing(struct pass *p, const struct tide_batch *b)
@@ -92,8 +93,11 @@ static enum tide_status step(struct pass *p, struct tide_batch *b)
 	piece.ahead += b->count - piece.count;
 	if (!status && !p->answered && p->watch.has_caches)
 		status = step_watched(p, piece);
-	else if (!status)
+	else if (!status) {
 		status = tide_replay_batch(&p->a->state, &piece, p->log);
+		if (!status && !p->answered)
+			status = tide_watch_batch(&p->watch, &p->a->state, &piece);
+	}
 	if (b->index % p->every == 0)
 		add_sample(p->a, b, &p->every);
 	for (uint32_t i = 0; i < piece.count; i++)
@@ -174,6 +178,7 @@ static void clear(struct tide_analysis *a)
 	free(a->arena);
 	free(a->pin);
 	free(a->moment);
+	free(a->growth);
 	tide_type_counts_release(&a->types);
 	*a = (struct tide_analysis){.answer_index = UINT64_MAX, .sample = sample};
 }

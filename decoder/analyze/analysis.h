@@ -7,6 +7,8 @@
 #ifndef TIDE_ANALYZE_ANALYSIS_H
 #define TIDE_ANALYZE_ANALYSIS_H
 
+#include "analyze/trend.h"
+#include "model/pymalloc.h"
 #include "read/log.h"
 #include "replay/replay.h"
 
@@ -84,6 +86,7 @@ struct tide_ledger {
 	uint64_t swapped;    /* bytes, not part of RSS */
 	uint64_t stranded;   /* resident in arenas and heaps, and not live */
 	uint32_t threads;    /* 0 unknown */
+	uint64_t data_files; /* resident, of mapped files that are no executables or libraries; part of two rows */
 };
 
 /* Objects by type, of sites whose blocks hold nearly empty arenas (`sites` mode). */
@@ -126,6 +129,9 @@ struct tide_analysis {
 	uint32_t pins;
 	uint64_t pinned_bytes; /* stranded, and held by some live block */
 	struct tide_pin_set set[TIDE_PIN_SETS];
+	struct tide_pymalloc_stats pymalloc;
+	struct tide_growth *growth; /* by site, of the first `growths` sites */
+	uint32_t growths, trend_points;
 	struct tide_moment *moment; /* every census up to the answer moment, oldest first */
 	uint32_t moments;
 	struct tide_sample *sample;

@@ -39,6 +39,13 @@ enum tide_status tide_join_ledger(struct tide_join *);
 /* pins.c: who holds what. After the ledger. */
 enum tide_status tide_join_pins(struct tide_join *);
 
+/* Whether the blocks known in an arena are those that its pool headers count: none missing, and not those of another moment, as when
+ * an earlier census told of the sites. */
+static inline bool tide_join_tells(uint64_t known, uint64_t counted)
+{
+	return known >= counted && known - counted <= counted / 16 + 16;
+}
+
 /* Resident anonymous bytes of thread stacks: the main one, and those that glibc mapped for threads. */
 uint64_t tide_join_stacks(const struct tide_space *);
 bool tide_join_is_stack(const struct tide_space *, uint32_t region);

@@ -233,6 +233,17 @@ static enum tide_row row_of(const struct tide_join *j, uint32_t region)
 	return r->inode ? TIDE_ROW_FILE_PRIVATE : TIDE_ROW_MMAP_DIRECT;
 }
 
+/* A file that is mapped executable somewhere is a program or a library. */
+static bool is_data_file(const struct tide_space *s, const struct tide_space_region *r)
+{
+	if (!r->inode || r->flags & (TIDE_REGION_OURS | TIDE_REGION_EXEC))
+		return false;
+	for (uint32_t i = 0; i < s->regions; i++)
+		if (s->region[i].inode == r->inode && s->region[i].flags & TIDE_REGION_EXEC)
+			return false;
+	return true;
+}
+
 static void region_rows(struct tide_join *j)
 {
 	uint64_t *row = j->a->ledger.row;
@@ -245,6 +256,8 @@ static void region_rows(struct tide_join *j)
 		row[kind == TIDE_ROW_TIDEMARK ? kind : TIDE_ROW_FILE_SHARED] +=
 			tide_space_file(&j->space, r->start, r->end);
 		j->a->ledger.swapped += r->swapped;
+		if (is_data_file(&j->space, r))
+			j->a->ledger.data_files += tide_space_file(&j->space, r->start, r->end);
 	}
 }
 
@@ -258,6 +271,7 @@ enum tide_status tide_join_ledger(struct tide_join *j)
 		.peak_rss = j->space.rss.peak,
 		.threads = j->space.threads,
 	};
+	tide_pymalloc_stats(&j->space, &j->a->pymalloc);
 	if (!pymalloc_rows(j) || !heap_rows(j))
 		return TIDE_ERR_NOMEM;
 	region_rows(j);

@@ -118,7 +118,7 @@ static void predict_arenas(const struct tide_join *j, const uint8_t *gone, struc
 		for (uint32_t k = 0; k < a->pools; k++)
 			used_pools += j->space.pool[a->pool + k].live > 0;
 		has_empty = has_empty || sum.live_blocks == 0;
-		bool dies = sum.live_blocks > 0 && dying >= sum.live_blocks;
+		bool dies = sum.live_blocks > 0 && tide_join_tells(dying, sum.live_blocks);
 		if (dies)
 			bytes += sum.resident;
 		if (sum.live_blocks && a->pools - used_pools >= freest) {

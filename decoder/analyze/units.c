@@ -109,7 +109,7 @@ static bool add_arena(struct tide_units *u, struct tide_join *j, struct tide_are
 	if (a->live_blocks == 0)
 		return true;
 	a->holders = h.count;
-	if (known < a->live_blocks) { /* blocks of unknown sites hold it too */
+	if (!tide_join_tells(known, a->live_blocks)) { /* blocks of unknown sites hold it too */
 		a->holders = 0;
 		h.count = 0;
 	}

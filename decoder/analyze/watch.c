@@ -49,6 +49,7 @@ void tide_watch_release(struct tide_watch *w)
 	free(w->at_ns);
 	if (w->has_caches)
 		tide_caches_release(&w->caches);
+	tide_trend_release(&w->trend);
 	*w = (struct tide_watch){.next_ns = UINT64_MAX};
 }
 
@@ -133,5 +134,25 @@ enum tide_status tide_watch_until(struct tide_watch *w, struct tide_replay *r, u
 
 enum tide_status tide_watch_event(struct tide_watch *w, const struct tide_replay *r, const struct tide_event *e)
 {
-	return w->has_caches && !tide_caches_event(&w->caches, e, &r->freed) ? TIDE_ERR_NOMEM : TIDE_OK;
+	bool ok = tide_trend_event(&w->trend, r, e->index) &&
+		  (!w->has_caches || tide_caches_event(&w->caches, e, &r->freed));
+	return ok ? TIDE_OK : TIDE_ERR_NOMEM;
+}
+
+enum tide_status tide_watch_batch(struct tide_watch *w, const struct tide_replay *r, const struct tide_batch *b)
+{
+	return tide_trend_event(&w->trend, r, b->index + b->count - 1) ? TIDE_OK : TIDE_ERR_NOMEM;
+}
+
+enum tide_status tide_watch_finish(struct tide_watch *w, const struct tide_replay *r)
+{
+	struct tide_analysis *a = w->a;
+	a->growth = calloc(r->sites + 1ull, sizeof *a->growth);
+	if (!a->growth)
+		return TIDE_ERR_NOMEM;
+	for (uint32_t i = 0; i < r->sites; i++)
+		tide_trend_site(&w->trend, r, i, &a->growth[i]);
+	a->growths = r->sites;
+	a->trend_points = w->trend.points;
+	return TIDE_OK;
 }

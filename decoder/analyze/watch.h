@@ -17,6 +17,7 @@ struct tide_watch {
 	uint64_t next_ns; /* of the next census; UINT64_MAX: none */
 	bool has_caches;
 	struct tide_caches caches;
+	struct tide_trend trend;
 };
 
 /* After a->finalized is known. On failure nothing is held. */
@@ -27,5 +28,10 @@ void tide_watch_release(struct tide_watch *);
 enum tide_status tide_watch_until(struct tide_watch *, struct tide_replay *, uint64_t time_ns);
 /* After it was replayed. */
 enum tide_status tide_watch_event(struct tide_watch *, const struct tide_replay *, const struct tide_event *);
+
+/* The same for a batch, where nobody needs to see each event (no caches). */
+enum tide_status tide_watch_batch(struct tide_watch *, const struct tide_replay *, const struct tide_batch *);
+/* At the answer moment: how each site has grown. */
+enum tide_status tide_watch_finish(struct tide_watch *, const struct tide_replay *);
 
 #endif

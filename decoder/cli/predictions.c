@@ -48,6 +48,24 @@ static json_t *arenas(const struct tide_analysis *a)
 	return rows;
 }
 
+/* As sys._debugmallocstats has it. */
+static json_t *pymalloc(const struct tide_pymalloc_stats *s)
+{
+	json_t *classes = json_array();
+	for (unsigned i = 0; i < TIDE_PY_CLASSES; i++)
+		if (s->size_class[i].pools)
+			json_array_append_new(classes, json_pack("{s:i, s:o, s:o, s:o}", "bytes",
+								 (int)((i + 1) * TIDE_PY_CLASS_STEP), "pools",
+								 count(s->size_class[i].pools), "live",
+								 count(s->size_class[i].live), "available",
+								 count(s->size_class[i].available)));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "arenas", count(s->arenas), "arena_bytes",
+			 count(s->arena_bytes), "live_bytes", count(s->live_bytes), "available_bytes",
+			 count(s->available_bytes), "unused_pools", count(s->unused_pools), "head_bytes",
+			 count(s->head_bytes), "quantum_bytes", count(s->quantum_bytes), "alignment_bytes",
+			 count(s->alignment_bytes), "classes", classes);
+}
+
 json_t *tide_build_predictions(const struct tide_loaded *l)
 {
 	const struct tide_analysis *a = l->analysis;
@@ -57,7 +75,8 @@ json_t *tide_build_predictions(const struct tide_loaded *l)
 	json_t *trim = ledger->trim_known ? json_pack("{s:o, s:o}", "releases_bytes", count(ledger->trim),
 						      "error_bytes", count(ledger->trim_error))
 					  : json_null();
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "malloc_trim", trim, "by_itself_bytes",
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "malloc_trim", trim, "by_itself_bytes",
 			 count(ledger->by_itself), "stranded_bytes", count(ledger->stranded), "pinned_bytes",
-			 count(a->pinned_bytes), "sets", sets(a), "pins", pins(l), "arenas", arenas(a));
+			 count(a->pinned_bytes), "sets", sets(a), "pins", pins(l), "arenas", arenas(a), "pymalloc",
+			 a->pymalloc.arenas ? pymalloc(&a->pymalloc) : json_null());
 }

@@ -1,75 +1,174 @@
 /* The verdict in words. Every number in a sentence is one of the analysis'; without the evidence the class is unknown. */
+#include <stdarg.h>
 #include <stdio.h>
 
+#include "analyze/verdict.h"
 #include "cli/build.h"
 
 #define MIB 1048576.0
+#define TEXT 700u
 
-static uint64_t pymalloc_stranded(const struct tide_analysis *a, uint64_t *arenas)
+__attribute__((format(printf, 1, 2))) static json_t *text(const char *format, ...)
 {
-	uint64_t bytes = 0;
-	*arenas = 0;
-	for (uint32_t i = 0; i < a->arenas; i++)
-		if (a->arena[i].kind[0] == 'p') { /* pymalloc */
-			bytes += a->arena[i].stranded;
-			++*arenas;
-		}
-	return bytes;
+	char line[TEXT];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(line, sizeof line, format, args);
+	va_end(args);
+	return tide_json_text(line);
 }
 
-static json_t *make(const char *class, uint64_t bytes, const char *state, const char *trigger, const char *consequence)
+static json_t *advise(const char *action, uint64_t releases, json_t *evidence)
 {
-	return json_pack("{s:s, s:I, s:s, s:s, s:s, s:[]}", "class", class, "bytes", (json_int_t)bytes, "state", state,
-			 "trigger", trigger, "consequence", consequence, "advice");
+	return json_pack("{s:s, s:o, s:o}", "action", action, "releases_bytes", tide_json_count(releases), "evidence",
+			 evidence);
 }
 
-static json_t *retention(const struct tide_loaded *l, uint64_t stranded, uint64_t arenas)
+/* Pins whose blocks would bring something back, as many as the smallest set for 80 % has, at most three. */
+static void advise_pins(const struct tide_loaded *l, json_t *advice)
 {
 	const struct tide_analysis *a = l->analysis;
-	char state[300], trigger[900], evidence[200];
-	snprintf(state, sizeof state, "%.1f MiB of %.1f MiB resident are free memory inside %llu pymalloc arenas",
-		 (double)stranded / MIB, (double)a->ledger.rss / MIB, (unsigned long long)arenas);
-	json_t *v;
-	if (a->pins == 0)
-		return make("retention", stranded, state,
-			    "unknown: run with TIDEMARK_PYTHON=objects to see which blocks hold the arenas",
-			    "pymalloc gives an arena back only when its last pool is empty");
-	const struct tide_pin *p = &a->pin[0];
-	json_t *place = tide_build_place(l, p->site);
-	snprintf(trigger, sizeof trigger, "%llu blocks made at %s hold %.1f MiB in %llu arenas",
-		 (unsigned long long)p->blocks, json_string_value(place), (double)p->pins_bytes / MIB,
-		 (unsigned long long)p->arenas);
-	v = make("retention", stranded, state, trigger,
-		 "pymalloc gives an arena back only when its last pool is empty");
-	if (!p->releases_bytes) {
+	for (uint32_t i = 0; i < a->pins && i < 3; i++) {
+		const struct tide_pin *p = &a->pin[i];
+		char action[TEXT];
+		if (p->releases_bytes < a->ledger.stranded / 20 || p->releases_bytes < p->bytes)
+			continue;
+		json_t *place = tide_build_place_at(l, p->native, p->python);
+		snprintf(action, sizeof action, "drop, or make elsewhere, the %llu blocks of %s",
+			 (unsigned long long)p->blocks, json_string_value(place));
 		json_decref(place);
-		return v;
+		json_array_append_new(advice, advise(action, p->releases_bytes,
+						     text("model of the allocator: %.1f MiB stranded where they sit%s",
+							  (double)p->pins_bytes / MIB,
+							  p->returns_bytes >= p->releases_bytes / 10 * 9
+								  ? ""
+								  : "; then call malloc_trim(0)")));
 	}
-	snprintf(evidence, sizeof evidence, "arenas in which no other recorded block lives: %.1f MiB resident",
-		 (double)p->releases_bytes / MIB);
-	json_array_append_new(json_object_get(v, "advice"),
-			      json_pack("{s:s+, s:I, s:s}", "action", "drop or move elsewhere what is made at ",
-					json_string_value(place), "releases_bytes", (json_int_t)p->releases_bytes,
-					"evidence", evidence));
+}
+
+static void advise_trim(const struct tide_analysis *a, json_t *advice)
+{
+	const struct tide_ledger *l = &a->ledger;
+	if (!l->trim_known || l->trim < l->stranded / 20 || l->trim < (1u << 20))
+		return;
+	json_array_append_new(
+		advice,
+		advise("call malloc_trim(0) when idle", l->trim,
+		       text("model of glibc: whole free pages between live chunks; up to %.1f MiB less for what thread "
+			    "caches may hold",
+			    (double)l->trim_error / MIB)));
+}
+
+static json_t *advice_of(const struct tide_loaded *l, const struct tide_verdict *v)
+{
+	json_t *advice = json_array();
+	if (v->class != TIDE_VERDICT_RETENTION)
+		return advice;
+	if (v->idle_python >= v->idle - v->idle_python) {
+		advise_pins(l, advice);
+		advise_trim(l->analysis, advice);
+	} else {
+		advise_trim(l->analysis, advice);
+		advise_pins(l, advice);
+	}
+	return advice;
+}
+
+static json_t *leak_trigger(const struct tide_loaded *l, const struct tide_verdict *v)
+{
+	const struct tide_analysis *a = l->analysis;
+	if (!v->growing_sites)
+		return text(
+			"live bytes rose by %.1f MiB over the later censuses; which lines made them is not in this log",
+			(double)v->live_grown / MIB);
+	json_t *place = tide_build_place(l, v->worst), *line;
+	line = text("%u stacks grow; most at %s: %.1f MiB more in the last half of the events, %llu blocks now",
+		    v->growing_sites, json_string_value(place), (double)a->growth[v->worst].bytes / MIB,
+		    (unsigned long long)a->state.site[v->worst].live_blocks);
 	json_decref(place);
-	return v;
+	return line;
+}
+
+static json_t *retention_trigger(const struct tide_loaded *l, const struct tide_verdict *v)
+{
+	const struct tide_analysis *a = l->analysis;
+	bool python = v->idle_python >= v->idle - v->idle_python;
+	if (!python && v->thread_arenas > 1 && v->thread_idle >= v->idle / 2)
+		return text("%u thread arenas keep %.1f MiB of freed memory", v->thread_arenas,
+			    (double)v->thread_idle / MIB);
+	if (a->pins == 0 || a->pin[0].pins_bytes < v->idle / 10)
+		return text(python ? "unknown: TIDEMARK_PYTHON=sites shows which blocks hold the arenas"
+				   : "freed memory that the allocator keeps; no few blocks hold it");
+	const struct tide_pin *p = &a->pin[0];
+	json_t *place = tide_build_place_at(l, p->native, p->python), *line;
+	line = text("%llu blocks made at %s hold %.1f MiB in %llu arenas", (unsigned long long)p->blocks,
+		    json_string_value(place), (double)p->pins_bytes / MIB, (unsigned long long)p->arenas);
+	json_decref(place);
+	return line;
+}
+
+static json_t *outside_trigger(const struct tide_verdict *v)
+{
+	if (v->mapped >= v->stacks && v->mapped >= v->data)
+		return text("%.1f MiB resident in mappings that the program made itself", (double)v->mapped / MIB);
+	if (v->stacks >= v->data)
+		return text("%.1f MiB resident in stacks", (double)v->stacks / MIB);
+	return text("%.1f MiB resident of mapped files", (double)v->data / MIB);
+}
+
+static json_t *trigger_of(const struct tide_loaded *l, const struct tide_verdict *v)
+{
+	switch (v->class) {
+	case TIDE_VERDICT_LEAK:
+		return leak_trigger(l, v);
+	case TIDE_VERDICT_RETENTION:
+		return retention_trigger(l, v);
+	case TIDE_VERDICT_OUTSIDE:
+		return outside_trigger(v);
+	case TIDE_VERDICT_STEADY:
+		return text("what is live does not grow any more");
+	default:
+		return text("unknown: too little happened to tell growth from a cache");
+	}
+}
+
+static const char *consequence_of(const struct tide_analysis *a, const struct tide_verdict *v)
+{
+	switch (v->class) {
+	case TIDE_VERDICT_LEAK:
+		return "grows until the process is ended";
+	case TIDE_VERDICT_RETENTION:
+		if (v->idle_python >= v->idle - v->idle_python)
+			return "pymalloc gives an arena back only when its last pool is empty";
+		if (a->ledger.by_itself >= v->idle / 2)
+			return "glibc gives it back by itself with the next frees";
+		if (a->ledger.trim_known && a->ledger.trim >= v->idle / 2)
+			return "stays until malloc_trim is called, or new allocations use it";
+		return a->ledger.trim_known ? "stays until the blocks on its pages die"
+					    : "unknown: the allocator is not glibc's";
+	case TIDE_VERDICT_OUTSIDE:
+		if (v->data > v->mapped && v->data > v->stacks)
+			return "the kernel takes clean file pages back when it needs memory";
+		return "stays until the program unmaps it";
+	case TIDE_VERDICT_STEADY:
+		return "stays as it is";
+	default:
+		return "unknown";
+	}
 }
 
 json_t *tide_build_verdict(const struct tide_loaded *l)
 {
-	const struct tide_analysis *a = l->analysis;
-	uint64_t arenas, stranded = pymalloc_stranded(a, &arenas), malloc_free;
-	char state[300];
-	if (!a->ledger.known)
-		return make("unknown", 0, "no census of resident memory in this log", "unknown", "unknown");
-	malloc_free = a->ledger.row[TIDE_ROW_PINNED_WASTE] + a->ledger.row[TIDE_ROW_TRIMMABLE];
-	uint64_t live = a->ledger.row[TIDE_ROW_LIVE] + a->ledger.row[TIDE_ROW_PY_LIVE];
-	if (stranded > a->ledger.rss / 5 && stranded > malloc_free)
-		return retention(l, stranded, arenas);
-	snprintf(state, sizeof state, "%.1f MiB live, %.1f MiB free but resident, of %.1f MiB resident",
-		 (double)live / MIB, (double)(malloc_free + stranded) / MIB, (double)a->ledger.rss / MIB);
-	if (malloc_free > a->ledger.rss / 5 && malloc_free > live)
-		return make("retention", malloc_free, state, "freed blocks around live ones in the malloc heaps",
-			    "whole free pages go back with malloc_trim; pages that hold a live block do not");
-	return make("unknown", live, state, "unknown: one log's end does not tell growth from a cache", "unknown");
+	static const char *const names[] = {"unknown", "leak", "retention", "growth_outside_heap", "cache_or_steady"};
+	struct tide_verdict v;
+	tide_verdict_of(l->analysis, &v);
+	json_t *state =
+		l->analysis->ledger.known
+			? text("%.1f MiB resident: %.1f MiB live, %.1f MiB free and kept, %.1f MiB outside the heaps",
+			       (double)l->analysis->ledger.rss / MIB, (double)v.live / MIB, (double)v.idle / MIB,
+			       (double)v.outside / MIB)
+			: text("no census of resident memory in this log");
+	return json_pack("{s:s, s:o, s:o, s:o, s:s, s:o}", "class", names[v.class], "bytes", tide_json_count(v.bytes),
+			 "state", state, "trigger", trigger_of(l, &v), "consequence", consequence_of(l->analysis, &v),
+			 "advice", advice_of(l, &v));
 }

@@ -221,6 +221,8 @@ static void run(const char *pattern)
 		threads(4, 1);
 	else if (strcmp(pattern, "ended") == 0)
 		threads(4, 0);
+	else if (strcmp(pattern, "eight") == 0)
+		threads(8, 1);
 	else if (strcmp(pattern, "workers") == 0) {
 		keep_more = 1200;
 		threads(4, 1);

@@ -1,0 +1,70 @@
+#include "analyze/trend.h"
+
+#include <stdlib.h>
+
+#define FIRST_EVERY 64u
+#define POINTS_LEAST 6u /* fewer say nothing of a trend */
+
+void tide_trend_release(struct tide_trend *t)
+{
+	for (uint32_t i = 0; i < TIDE_TREND_POINTS; i++)
+		free(t->live[i]);
+	*t = (struct tide_trend){0};
+}
+
+/* Keeps every second point, and takes half as many from now on. */
+static void thin(struct tide_trend *t)
+{
+	for (uint32_t i = 0; i < TIDE_TREND_POINTS / 2; i++) {
+		free(t->live[2 * i + 1]);
+		t->live[i] = t->live[2 * i];
+		t->sites[i] = t->sites[2 * i];
+	}
+	for (uint32_t i = TIDE_TREND_POINTS / 2; i < TIDE_TREND_POINTS; i++)
+		t->live[i] = NULL;
+	t->points = TIDE_TREND_POINTS / 2;
+	t->every *= 2;
+}
+
+bool tide_trend_event(struct tide_trend *t, const struct tide_replay *r, uint64_t index)
+{
+	if (!t->every)
+		t->every = t->next = FIRST_EVERY;
+	if (index < t->next)
+		return true;
+	if (t->points == TIDE_TREND_POINTS)
+		thin(t);
+	t->next = index + t->every;
+	uint64_t *live = malloc((r->sites + 1ull) * sizeof *live);
+	if (!live)
+		return false;
+	for (uint32_t i = 0; i < r->sites; i++)
+		live[i] = r->site[i].live_bytes;
+	t->live[t->points] = live;
+	t->sites[t->points++] = r->sites;
+	return true;
+}
+
+static uint64_t at(const struct tide_trend *t, uint32_t point, uint32_t site)
+{
+	return site < t->sites[point] ? t->live[point][site] : 0;
+}
+
+void tide_trend_site(const struct tide_trend *t, const struct tide_replay *r, uint32_t site, struct tide_growth *ret)
+{
+	struct tide_growth g = {0};
+	uint64_t now = r->site[site].live_bytes, half = 0;
+	if (t->points >= POINTS_LEAST) {
+		uint32_t from = t->points / 2;
+		half = at(t, from, site);
+		for (uint32_t i = from; i < t->points; i++) {
+			uint64_t next = i + 1 < t->points ? at(t, i + 1, site) : now;
+			g.rises += next > at(t, i, site);
+			g.steps++;
+		}
+		g.bytes = now > half ? now - half : 0;
+		/* in the last half of the events, in nearly every step, and a good part of all there is */
+		g.grows = g.bytes >= now / 5 && g.rises * 4 >= g.steps * 3;
+	}
+	*ret = g;
+}

@@ -1,0 +1,32 @@
+/*
+ * trend.h - how the live bytes of each site came to be what they are: their values at moments spread evenly over the events. What
+ * still grows at the end is told from what was built up once, and from what goes up and down.
+ */
+#ifndef TIDE_ANALYZE_TREND_H
+#define TIDE_ANALYZE_TREND_H
+
+#include "read/log.h"
+#include "replay/replay.h"
+
+#define TIDE_TREND_POINTS 16u
+
+struct tide_trend {
+	uint64_t *live[TIDE_TREND_POINTS]; /* by site: live bytes */
+	uint32_t sites[TIDE_TREND_POINTS]; /* how many there were */
+	uint32_t points;
+	uint64_t every, next; /* events between points; index of the next one */
+};
+
+struct tide_growth {           /* of one site, at the answer moment */
+	uint64_t bytes;        /* live now, beyond what was live half the events ago; 0: not more */
+	uint32_t rises, steps; /* of the steps since then, how many went up */
+	bool grows;            /* steadily, and much of it lately */
+};
+
+void tide_trend_release(struct tide_trend *); /* zero is a valid empty trend */
+/* After the event of that index, or of several up to it. False: no memory. */
+bool tide_trend_event(struct tide_trend *, const struct tide_replay *, uint64_t index);
+/* `r` at the answer moment. */
+void tide_trend_site(const struct tide_trend *, const struct tide_replay *r, uint32_t site, struct tide_growth *ret);
+
+#endif

@@ -1,0 +1,111 @@
+"""Twenty-one programs that are big for a known reason: what the report calls it."""
+import pytest
+
+import harness
+
+C = {
+    "leak_small": "leak", "leak_rare": "leak", "leak_list": "leak", "leak_vector": "leak",
+    "cache_small": "cache_or_steady", "cache_slow": "cache_or_steady", "load_once": "cache_or_steady",
+    "steady": "cache_or_steady",
+    "fragments": "retention", "peak": "retention", "thread_arenas": "retention",
+    "map_more": "growth_outside_heap", "deep_stacks": "growth_outside_heap", "map_file": "growth_outside_heap",
+}
+
+SERVE = """
+import mmap, os, time
+def serve():
+    return sum(len(x) for x in [[str(i) * 2, {"a": i, "b": [i]}] for i in range(300)])
+"""
+PYTHON = {
+    "objects_kept": ("leak", """
+kept = []
+for i in range(1500):
+    serve()
+    kept.append([{"request": n, "user": str(n)} for n in range(60)])
+"""),
+    "buffers_kept": ("leak", """
+kept = []
+for i in range(1500):
+    serve()
+    kept.append(bytes(20000))
+"""),
+    "bounded_cache": ("cache_or_steady", """
+cache = {}
+for i in range(2500):
+    serve()
+    cache[i % 200] = [{"request": n, "user": str(n)} for n in range(100)]
+"""),
+    "nothing_kept": ("cache_or_steady", """
+for i in range(2500):
+    serve()
+"""),
+    "few_kept": ("retention", """
+class Session:
+    def __init__(self, n):
+        self.name = "session %d" % n
+many = [Session(i) for i in range(250000)]
+kept = many[::5000]
+del many
+for i in range(300):
+    serve()
+"""),
+    "strings_kept": ("retention", """
+many = [bytes(600 + n % 1000) for n in range(40000)]
+kept = many[::200]
+del many
+for i in range(300):
+    serve()
+"""),
+    "maps_kept": ("growth_outside_heap", """
+kept = []
+for i in range(60):
+    serve()
+    m = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    m.write(b"x" * (1 << 20))
+    kept.append(m)
+"""),
+}
+ENV = {"TIDEMARK_CENSUS": "50ms"}
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory):
+    """{case: (expected, verdict)}"""
+    found = {}
+    data = tmp_path_factory.mktemp("data") / "data"
+    data.write_bytes(b"x" * (48 << 20))
+    for name, expected in C.items():
+        logs = tmp_path_factory.mktemp(name)
+        argv = [harness.PROGRAMS / "cases", name] + ([data] if name == "map_file" else [])
+        assert harness.run(argv, logs=logs, env=ENV).returncode == 0
+        found[name] = expected, harness.answer("report", harness.only_log(logs))["verdict"]
+    for name, (expected, body) in PYTHON.items():
+        logs = tmp_path_factory.mktemp(name)
+        (logs / "case.py").write_text(SERVE + body + "os._exit(0)\n")
+        env = dict(ENV, TIDEMARK_PYTHON="sites") if name == "few_kept" else ENV
+        done = harness.run([harness.PYTHON, logs / "case.py"], logs=logs, env=env)
+        assert done.returncode == 0, done.stderr
+        found[name] = expected, harness.answer("report", harness.only_log(logs))["verdict"]
+    return found
+
+
+def test_all_but_one_are_right(verdicts):
+    assert len(verdicts) >= 20
+    wrong = {name: (expected, v["class"], v["state"]) for name, (expected, v) in verdicts.items() if v["class"] != expected}
+    assert len(wrong) <= 1, wrong
+
+
+def test_retention_is_never_called_a_leak(verdicts):
+    for name, (expected, verdict) in verdicts.items():
+        assert expected != "retention" or verdict["class"] != "leak", (name, verdict)
+
+
+def test_retention_comes_with_advice_that_releases(verdicts):
+    for name in ("fragments", "peak", "few_kept"):
+        advice = verdicts[name][1]["advice"]
+        assert advice and max(a["releases_bytes"] for a in advice) > verdicts[name][1]["bytes"] // 3, (name, verdicts[name])
+
+
+def test_every_verdict_says_all_three(verdicts):
+    for name, (_, v) in verdicts.items():
+        assert v["state"] and v["trigger"] and v["consequence"], name
