@@ -1,4 +1,5 @@
 /* Exceptions through frames with destructors, rethrown, nested, out of operator new, out of threads; prints what it caught. */
+#include <atomic>
 #include <cstdio>
 #include <future>
 #include <memory>
@@ -9,7 +10,7 @@
 
 struct tracer {
 	std::string name;
-	static int alive;
+	static std::atomic<int> alive;
 	explicit tracer(std::string n) : name(std::move(n))
 	{
 		alive++;
@@ -20,7 +21,7 @@ struct tracer {
 		alive--;
 	}
 };
-int tracer::alive;
+std::atomic<int> tracer::alive;
 
 __attribute__((noinline)) static int deep(int depth, int at)
 {
@@ -50,7 +51,7 @@ static std::string caught(int at)
 int main()
 {
 	for (int at = 1; at < 60; at += 7)
-		printf("%s, alive %d\n", caught(at).c_str(), tracer::alive);
+		printf("%s, alive %d\n", caught(at).c_str(), tracer::alive.load());
 	std::new_handler none = std::set_new_handler([] { throw std::bad_alloc(); });
 	for (int i = 0; i < 100; i++)
 		try {
@@ -76,6 +77,6 @@ int main()
 		} catch (const std::out_of_range &e) {
 			printf("out of a thread: %s\n", e.what());
 		}
-	printf("alive %d\n", tracer::alive);
+	printf("alive %d\n", tracer::alive.load());
 	return 3;
 }
