@@ -136,6 +136,7 @@ static enum tide_status sum_up(struct tide_analysis *a, const struct tide_log *l
 	a->frees = all.frees;
 	a->alloc_bytes = all.alloc_bytes;
 	a->unmatched_frees = all.unmatched_frees;
+	a->inherited_frees = all.inherited_frees;
 	a->doubled = all.doubled;
 	a->peak_bytes = all.peak_bytes;
 	a->peak_ns = all.peak_ns;
@@ -152,6 +153,7 @@ static enum tide_status pass(struct tide_analysis *a, struct tide_log *log)
 	enum tide_status status = tide_watch_init(&p.watch, a, log);
 	if (status)
 		return status;
+	a->state.forked = tide_log_process(log)->super.parent_uid != 0;
 	status = tide_replay_carried(&a->state, tide_log_carried(log));
 	if (!status)
 		status = steps(&p);

@@ -120,6 +120,7 @@ struct tide_analysis {
 	bool finalized;                      /* a Python interpreter began to finalize */
 	uint64_t allocs, frees, alloc_bytes; /* of the whole log */
 	uint64_t unmatched_frees, doubled, cut_stacks;
+	uint64_t inherited_frees; /* a forked child's, of blocks whose allocation is in its parent's log */
 	uint64_t peak_bytes, peak_ns;
 	uint64_t uncertain_bytes; /* live, but their free may be in a gap of the log */
 	struct tide_ledger ledger;

@@ -62,6 +62,7 @@ json_t *tide_build_coverage(const struct tide_log *log, const struct tide_analys
 		json_object_set_new(reasons, tide_loss_name(i), tide_json_count(l->dropped[i]));
 	json_object_set_new(o, "lost_by_reason", reasons);
 	json_object_set_new(o, "unmatched_frees", a ? tide_json_count(a->unmatched_frees) : json_null());
+	json_object_set_new(o, "inherited_frees", a ? tide_json_count(a->inherited_frees) : json_null());
 	json_object_set_new(o, "double_allocations", a ? tide_json_count(a->doubled) : json_null());
 	json_object_set_new(o, "truncated_stacks", a ? tide_json_count(a->cut_stacks) : json_null());
 	json_object_set_new(o, "uncertain_bytes", a ? tide_json_count(a->uncertain_bytes) : json_null());

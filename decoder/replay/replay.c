@@ -163,7 +163,9 @@ static enum tide_status on_free(struct tide_replay *r, const struct step *e, str
 {
 	r->frees++;
 	if (!tide_blocks_take(&r->blocks, e->addr, ret)) {
-		r->unmatched_frees += !r->carried || e->unknown;
+		bool missing = !r->carried || e->unknown;
+		r->inherited_frees += missing && r->forked;
+		r->unmatched_frees += missing && !r->forked;
 		ret->addr = 0;
 		return TIDE_OK;
 	}
@@ -439,6 +441,7 @@ static bool restore(struct tide_replay *r)
 	r->inherited_bytes = f->was.inherited_bytes;
 	r->counted_bytes = f->was.counted_bytes;
 	r->unmatched_frees = f->was.unmatched_frees;
+	r->inherited_frees = f->was.inherited_frees;
 	r->doubled = f->was.doubled;
 	r->in_flight_bytes = f->was.in_flight_bytes;
 	free(f->was.site);

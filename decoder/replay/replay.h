@@ -40,10 +40,12 @@ struct tide_replay {
 	uint64_t counted_bytes;       /* of live_bytes: told by a census */
 	struct tide_block_live freed; /* what the last event gave up; addr 0: nothing */
 	uint64_t unmatched_frees;     /* of blocks that this log does not know */
+	uint64_t inherited_frees;     /* of blocks from before the fork */
 	uint64_t doubled;             /* allocations at an address that was live: a free was missed */
 	uint64_t in_flight_bytes;     /* of reallocs begun and never completed */
 	uint64_t peak_bytes, peak_ns, peak_index;
 	uint64_t peaks; /* how often there was a new highest */
+	bool forked;    /* the caller's: a forked child's log, so a block that is not known is its parent's */
 	bool carried;   /* events were overwritten: blocks that died since then are freed without having been seen */
 };
 
