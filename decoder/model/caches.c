@@ -16,16 +16,9 @@ struct bin {
 };
 
 struct tide_cache_thread {
-	uint32_t tid;
+	uint32_t tid, number;
 	struct tide_block_live moving; /* what its realloc gave up, until it is known where it went */
 	struct bin bin[BINS];
-	UT_hash_handle hh;
-};
-
-struct tide_cache_place {
-	uint64_t addr;
-	struct tide_cache_thread *thread;
-	uint32_t bin;
 	UT_hash_handle hh;
 };
 
@@ -105,13 +98,10 @@ void tide_caches_init(struct tide_caches *c, const struct tide_glibc *glibc)
 void tide_caches_release(struct tide_caches *c)
 {
 	struct tide_cache_thread *t, *next_thread;
-	struct tide_cache_place *p, *next_place;
 	struct tide_cache_arena *a, *next_arena;
-	HASH_ITER(hh, c->place, p, next_place)
-	{
-		HASH_DEL(c->place, p);
-		free(p);
-	}
+	tide_blocks_release(&c->place);
+	free(c->by_number);
+	c->by_number = NULL;
 	HASH_ITER(hh, c->thread, t, next_thread)
 	{
 		HASH_DEL(c->thread, t);
@@ -126,23 +116,38 @@ void tide_caches_release(struct tide_caches *c)
 	c->last_arena = NULL;
 }
 
+static struct tide_cache_thread *add_thread(struct tide_caches *c, uint32_t tid)
+{
+	struct tide_cache_thread *t = calloc(1, sizeof *t), **all;
+	if (t && c->threads % 64 == 0) {
+		all = realloc(c->by_number, (c->threads + 64ull) * sizeof *all);
+		c->by_number = all ? all : c->by_number;
+		if (!all) {
+			free(t);
+			return NULL;
+		}
+	}
+	if (!t)
+		return NULL;
+	t->tid = tid;
+	t->number = c->threads;
+	HASH_ADD(hh, c->thread, tid, sizeof t->tid, t);
+	if (!t->hh.tbl) {
+		free(t);
+		return NULL;
+	}
+	c->by_number[c->threads++] = t;
+	return t;
+}
+
 static struct tide_cache_thread *thread_of(struct tide_caches *c, uint32_t tid)
 {
 	struct tide_cache_thread *t = c->last;
 	if (t && t->tid == tid)
 		return t;
 	HASH_FIND(hh, c->thread, &tid, sizeof tid, t);
-	if (!t) {
-		t = calloc(1, sizeof *t);
-		if (!t)
-			return NULL;
-		t->tid = tid;
-		HASH_ADD(hh, c->thread, tid, sizeof t->tid, t);
-		if (!t->hh.tbl) {
-			free(t);
-			return NULL;
-		}
-	}
+	if (!t)
+		t = add_thread(c, tid);
 	return c->last = t;
 }
 
@@ -157,7 +162,6 @@ static bool push(struct tide_caches *c, struct tide_cache_thread *t, const struc
 {
 	uint64_t chunk = tide_chunk_of(b->size);
 	uint32_t bin = bin_of(c, chunk);
-	struct tide_cache_place *p;
 	if (b->size >= TIDE_MMAP_THRESHOLD && b->addr % TIDE_SPACE_PAGE == TIDE_CHUNK_HEAD) {
 		uint64_t mapped = (b->size + TIDE_CHUNK_HEAD + TIDE_SPACE_PAGE - 1) / TIDE_SPACE_PAGE * TIDE_SPACE_PAGE;
 		if (mapped <= TIDE_MMAP_THRESHOLD_MAX && 2 * mapped > c->trim_threshold)
@@ -168,18 +172,11 @@ static bool push(struct tide_caches *c, struct tide_cache_thread *t, const struc
 	t->bin[bin].used = true;
 	if (t->bin[bin].count >= c->glibc.tcache_count)
 		return give_to_arena(c, b);
-	HASH_FIND(hh, c->place, &b->addr, sizeof b->addr, p);
-	if (p)
-		return true;
-	p = calloc(1, sizeof *p);
-	if (!p)
+	struct tide_block_live place = {.addr = b->addr, .size = bin, .site = t->number}, old;
+	if (!tide_blocks_put(&c->place, &place, &old))
 		return false;
-	*p = (struct tide_cache_place){.addr = b->addr, .thread = t, .bin = bin};
-	HASH_ADD(hh, c->place, addr, sizeof p->addr, p);
-	if (!p->hh.tbl) {
-		free(p);
-		return false;
-	}
+	if (old.addr) /* it is in a cache already: there it stays */
+		return tide_blocks_put(&c->place, &old, &place);
 	t->bin[bin].addr[t->bin[bin].count++] = b->addr;
 	return true;
 }
@@ -188,20 +185,15 @@ static bool push(struct tide_caches *c, struct tide_cache_thread *t, const struc
  * none. */
 static bool pop(struct tide_caches *c, uint64_t addr)
 {
-	struct tide_cache_place *p, *above;
-	HASH_FIND(hh, c->place, &addr, sizeof addr, p);
-	if (!p)
+	struct tide_block_live place, above;
+	if (!tide_blocks_take(&c->place, addr, &place))
 		return false;
-	struct bin *bin = &p->thread->bin[p->bin];
+	struct bin *bin = &c->by_number[place.site]->bin[place.size];
 	while (bin->count > 0) {
 		uint64_t top = bin->addr[--bin->count];
-		HASH_FIND(hh, c->place, &top, sizeof top, above);
-		if (above) {
-			HASH_DEL(c->place, above);
-			free(above);
-		}
 		if (top == addr)
 			break;
+		tide_blocks_take(&c->place, top, &above);
 	}
 	return true;
 }
@@ -269,7 +261,7 @@ bool tide_caches_list(const struct tide_caches *c, const uint32_t *alive, size_t
 		      struct tide_cached *ret)
 {
 	struct tide_cached list = {0};
-	size_t most = HASH_COUNT(c->place);
+	size_t most = c->place.used;
 	struct entry *entry = malloc((most + 1) * sizeof *entry);
 	list.addr = malloc((most + 1) * sizeof *list.addr);
 	list.size = malloc((most + 1) * sizeof *list.size);

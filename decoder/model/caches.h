@@ -21,15 +21,16 @@
 #define TIDE_CACHE_DEEPEST 16u
 
 struct tide_cache_thread;
-struct tide_cache_place;
 struct tide_cache_arena;
 
 struct tide_caches {
 	struct tide_glibc glibc;
 	struct tide_cache_thread *thread; /* hash by kernel thread id */
 	struct tide_cache_thread *last;   /* of the last event */
-	struct tide_cache_place *place;   /* hash by address: what is cached, and where */
-	struct tide_cache_arena *arena;   /* hash by tide_cache_arena_of */
+	struct tide_cache_thread **by_number;
+	uint32_t threads;
+	struct tide_blocks place;       /* what is cached, and where: site = number of a thread, size = bin */
+	struct tide_cache_arena *arena; /* hash by tide_cache_arena_of */
 	struct tide_cache_arena *last_arena;
 	uint64_t trim_threshold; /* adapts when a mapped chunk is freed: malloc.c, __libc_free */
 };

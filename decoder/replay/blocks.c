@@ -3,7 +3,8 @@
 #include <stdlib.h>
 
 #define FIRST_SLOTS 1024u
-#define SHIFT_UNKNOWN 15u /* a log that begins at boot, and lasts a day and a half */
+#define SMALL ((size_t)1 << 17) /* slots: 3 MiB */
+#define SHIFT_UNKNOWN 15u       /* a log that begins at boot, and lasts a day and a half */
 
 void tide_blocks_release(struct tide_blocks *b)
 {
@@ -69,7 +70,9 @@ static bool grow(struct tide_blocks *b)
 
 bool tide_blocks_put(struct tide_blocks *b, const struct tide_block_live *block, struct tide_block_live *ret_old)
 {
-	if (b->used >= b->slots / 8 * 5 && !grow(b))
+	/* short runs where it costs little memory */
+	size_t most = b->slots < SMALL ? b->slots / 4 : b->slots / 8 * 5;
+	if (b->used >= most && !grow(b))
 		return false;
 	struct tide_block_slot *slot = &b->slot[find(b, block->addr)];
 	if (slot->addr)
