@@ -57,7 +57,7 @@ static uint64_t line_to_match(const struct tide_symbol *s)
 	if (s->line <= 0)
 		return 0;
 	return s->python && named && s->first_line > 0
-		       ? UINT64_C(1) << 40 | (uint64_t)(s->line - s->first_line + INT32_MAX)
+		       ? UINT64_C(1) << 40 | (uint64_t)((int64_t)s->line - s->first_line + INT32_MAX)
 		       : (uint64_t)s->line;
 }
 
