@@ -94,6 +94,13 @@ static json_t *notes(const struct tide_log *log, const struct tide_rerun *r)
 			all,
 			json_string("all bytes of every block are written: the recorded curve is met better so than by "
 				    "what the censuses saw resident"));
+	const struct tide_carried *c = tide_log_carried(log);
+	if (c->epoch)
+		json_array_append_new(
+			all,
+			json_sprintf("the first events were overwritten: the replay begins with the %zu blocks that "
+				     "lived then, without the holes between them and without earlier mappings%s",
+				     c->blocks, c->incomplete ? "; some of these blocks were lost" : ""));
 	if (p->super.parent_uid)
 		json_array_append_new(
 			all, json_string("a forked child: what it inherited is not replayed, and counts as rest"));

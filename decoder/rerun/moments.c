@@ -1,6 +1,12 @@
 #include "rerun/moments.h"
 
+#include <stdlib.h>
+
+#include "model/space.h"
 #include "read/census.h"
+
+#define PRIVATE_WRITABLE \
+	(3u | 0x22u << 8) /* an MMAP event's value: PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS */
 
 static bool is_last(uint32_t reason)
 {
@@ -25,8 +31,57 @@ static void look_for_census(struct tide_moments *m)
 	}
 }
 
+/* pymalloc's arenas of the first census: mapped before the window began, or in it, which then takes their place. */
+static void find_arenas(struct tide_moments *m)
+{
+	struct tide_census_blob blob;
+	struct tide_space space;
+	if (m->next_ns == UINT64_MAX || tide_log_census(m->log, m->next, &blob) || tide_space_init(&space, &blob))
+		return;
+	m->made_up.arena = calloc(2 * (size_t)space.arenas + 1, sizeof *m->made_up.arena);
+	if (!m->made_up.arena)
+		m->status = TIDE_ERR_NOMEM;
+	for (uint32_t i = 0; m->made_up.arena && i < space.arenas; i++) {
+		m->made_up.arena[2 * i] = space.arena[i].base;
+		m->made_up.arena[2 * i + 1] = space.arena[i].bytes;
+	}
+	m->made_up.arenas = m->made_up.arena ? space.arenas : 0;
+	tide_space_release(&space);
+}
+
+/* Two events an arena, then one a block. */
+static struct tide_event make_up(const struct tide_moments *m, uint64_t i)
+{
+	struct tide_event e = {
+		.index = i,
+		.tid = (uint32_t)tide_log_process(m->log)->super.pid,
+		.lane = UINT32_MAX,
+		.time_ns = m->carried->cut_ns,
+	};
+	if (i < 2 * (uint64_t)m->made_up.arenas) {
+		e.kind = i % 2 ? TIDE_KIND_PYARENA : TIDE_KIND_MMAP;
+		e.addr = m->made_up.arena[i / 2 * 2];
+		e.size = m->made_up.arena[i / 2 * 2 + 1];
+		e.value = i % 2 ? 0 : PRIVATE_WRITABLE;
+		return e;
+	}
+	const struct tide_carried_block *b = &m->carried->block[i - 2 * (uint64_t)m->made_up.arenas];
+	e.kind = b->python ? TIDE_KIND_PYALLOC : TIDE_KIND_ALLOC;
+	e.addr = b->addr;
+	e.size = b->size;
+	return e;
+}
+
+void tide_moments_release(struct tide_moments *m)
+{
+	free(m->made_up.arena);
+	m->made_up.arena = NULL;
+}
+
 void tide_moments_init(struct tide_moments *m, struct tide_log *log)
 {
+	m->made_up = (struct tide_made_up){0};
+	m->carried = tide_log_carried(log);
 	m->log = log;
 	m->have = m->at = m->next = 0;
 	m->census_at = TIDE_RUN_MOST;
@@ -35,6 +90,10 @@ void tide_moments_init(struct tide_moments *m, struct tide_log *log)
 	m->censuses = tide_log_census_count(log);
 	tide_log_rewind(log);
 	look_for_census(m);
+	if (m->carried->epoch == 0)
+		return;
+	find_arenas(m);
+	m->made_up.all = 2 * (uint64_t)m->made_up.arenas + m->carried->blocks;
 }
 
 static bool pull(struct tide_moments *m, struct tide_event *ret)
@@ -43,6 +102,8 @@ static bool pull(struct tide_moments *m, struct tide_event *ret)
 	m->ended |= more != 1;
 	if (more < 0)
 		m->status = (enum tide_status)more;
+	if (more == 1)
+		ret->index += m->made_up.all;
 	return more == 1;
 }
 
@@ -113,6 +174,10 @@ enum tide_moment tide_moments_next(struct tide_moments *m, struct tide_event *re
 {
 	if (m->stopped || m->status)
 		return TIDE_MOMENT_END;
+	if (m->made_up.given < m->made_up.all) {
+		*ret_event = make_up(m, m->made_up.given++);
+		return TIDE_MOMENT_EVENT;
+	}
 	if (m->at == m->have && m->census_at > m->have)
 		refill(m);
 	if (m->status)

@@ -462,6 +462,7 @@ enum tide_status tide_plan_init(struct tide_plan *ret, struct tide_log *log, con
 		tide_act_writer_init(p.out, fd);
 		tide_moments_init(moments, log);
 		whole(&p, log, moments);
+		tide_moments_release(moments);
 		tide_log_rewind(log);
 	} else {
 		p.status = TIDE_ERR_NOMEM;

@@ -174,10 +174,10 @@ static enum tide_status run_all(struct tide_rerun *r, const struct tide_rerun_op
 static enum tide_status survey(struct tide_rerun *r, struct tide_log *log, struct tide_error *err)
 {
 	const struct tide_losses *l = tide_log_losses(log);
-	if (l->evicted)
+	if (l->evicted && tide_log_carried(log)->epoch == 0)
 		return tide_error_set(err, TIDE_ERR_UNSUPPORTED,
 				      "the log begins after %" PRIu64
-				      " events that were overwritten; record with a larger TIDEMARK_SIZE",
+				      " events that were overwritten, and what lived then is not known",
 				      l->evicted);
 	enum tide_status status = tide_survey_init(&r->survey, log);
 	if (status)

@@ -49,7 +49,7 @@ struct tide_rerun {
 };
 
 /* TIDE_OK when the as-is run came to its end; rows that could not run say why. Else *err says what failed. TIDE_ERR_UNSUPPORTED: the
- * log does not begin at the program's start. On failure nothing is held. */
+ * log does not begin at the program's start, nor with what lived when it begins. On failure nothing is held. */
 enum tide_status tide_rerun_init(struct tide_rerun *, struct tide_log *, const struct tide_rerun_options *,
 				 struct tide_error *err);
 void tide_rerun_release(struct tide_rerun *);

@@ -330,6 +330,7 @@ enum tide_status tide_survey_init(struct tide_survey *ret, struct tide_log *log)
 	if (moments && p.lane_thread && s.recorded) {
 		tide_moments_init(moments, log);
 		whole(&p, moments);
+		tide_moments_release(moments);
 		tide_log_rewind(log);
 	} else {
 		p.status = TIDE_ERR_NOMEM;
