@@ -139,7 +139,7 @@ def options():
     parser.add_argument("--list", action="store_true", help="keys of programs and variants, and which are missing here")
     parser.add_argument("--rounds", type=int, help="rounds (5, or 9 without --quick); a peer that is slow gets as many as fit in 2 s (8 s), at least one")
     parser.add_argument("--json", metavar="FILE", help="results; what FILE holds already of other keys is kept")
-    parser.add_argument("--readme", metavar="FILE", help="run nothing: write the tables of README.md from these results")
+    parser.add_argument("--readme", metavar="FILE", help="run nothing: write the tables of README.md and tests/bench/README.md from these results")
     args = parser.parse_args()
     args.rounds = args.rounds or (5 if args.quick else 9)
     args.scale = 1 if args.quick else 3
@@ -163,7 +163,7 @@ def main():
         show_list()
         return
     if args.readme:
-        table.write_readme(measure.ROOT / "README.md", json.loads(pathlib.Path(args.readme).read_text()))
+        table.write_readme(measure.ROOT, json.loads(pathlib.Path(args.readme).read_text()))
         return
     results = {}
     if args.json and pathlib.Path(args.json).exists():

@@ -2,6 +2,7 @@
 import pathlib
 
 import peers
+import targets
 
 BEGIN, END = "<!-- figures: written by tools/bench --readme, not by hand -->", "<!-- end of figures -->"
 TITLES = {v.name: v.title for v in peers.VARIANTS}
@@ -119,10 +120,21 @@ def readme(results):
     return "\n".join(lines).rstrip("\n")
 
 
-def write_readme(path, results):
+def against_targets(results):
+    m = results["machine"]
+    return "\n".join([f"{m['cpu']}, {m['cores']} cores, commit {m['commit']}, {m['date']}.", "",
+                      *lines_of(["what", "target", "measured", "met"], targets.rows(results))]).rstrip("\n")
+
+
+def put_between(path, text):
     path = pathlib.Path(path)
     page = path.read_text()
     if BEGIN not in page or END not in page:
         raise SystemExit(f"bench: {path} has no marks for the figures")
     before, after = page.split(BEGIN)[0], page.split(END)[1]
-    path.write_text(f"{before}{BEGIN}\n{readme(results)}\n{END}{after}")
+    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def write_readme(root, results):
+    put_between(root / "README.md", readme(results))
+    put_between(root / "tests/bench/README.md", against_targets(results))

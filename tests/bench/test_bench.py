@@ -50,9 +50,9 @@ def test_a_failing_program_is_no_figure(tmp_path):
         measure.run(["/bin/false"], {}, tmp_path)
 
 
-def test_readme_has_the_figures_of_the_last_run():
-    results = BENCH / "results.json"
-    page = (harness.ROOT / "README.md").read_text()
-    assert page.count(table.BEGIN) == 1 and page.count(table.END) == 1
-    between = page.split(table.BEGIN)[1].split(table.END)[0].strip("\n")
-    assert between == table.readme(json.loads(results.read_text()))
+@pytest.mark.parametrize("page, write", [("README.md", table.readme), ("tests/bench/README.md", table.against_targets)])
+def test_pages_have_the_figures_of_the_last_run(page, write):
+    text = (harness.ROOT / page).read_text()
+    assert text.count(table.BEGIN) == 1 and text.count(table.END) == 1
+    between = text.split(table.BEGIN)[1].split(table.END)[0].strip("\n")
+    assert between == write(json.loads((BENCH / "results.json").read_text()))
