@@ -119,7 +119,7 @@ def log_facts(directory):
             continue
         info = json.loads(out.stdout)
         sealed = info.get("frame_events") or 0
-        facts.append({"events": info["events"]["recorded"],
+        facts.append({"events": info["coverage"]["events"],
                       "bytes_per_event": info["frame_bytes"] / sealed if sealed else None,
                       "sampled": bool(info["coverage"].get("sample_bytes"))})
     return max(facts, key=lambda f: f["events"]) if facts else None
