@@ -5,10 +5,12 @@
 
 static int usage(FILE *to)
 {
-	fprintf(to, "usage: mklog FILE SEED [EVENTS]\n"
-		    "Writes a random valid log and prints its events: lane, thread, kind, address, size, two values, "
-		    "stacks.\n"
-		    "EVENTS changes how many there are; the seed decides everything else.\n");
+	fprintf(to,
+		"usage: mklog FILE SEED [EVENTS [NAME]]\n"
+		"Writes a random valid log and prints its events: lane, thread, kind, address, size, two values, "
+		"stacks.\n"
+		"EVENTS changes how many there are; NAME is what programs, modules, files and functions are called.\n"
+		"The seed decides everything else.\n");
 	return to == stdout ? 0 : 2;
 }
 
@@ -16,11 +18,13 @@ int main(int argc, char **argv)
 {
 	if (argc == 2 && strcmp(argv[1], "--help") == 0)
 		return usage(stdout);
-	if (argc < 3 || argc > 4)
+	if (argc < 3 || argc > 5)
 		return usage(stderr);
 	struct mklog_options o = mklog_options_of(strtoull(argv[2], NULL, 10));
-	if (argc == 4)
+	if (argc >= 4)
 		o.events = strtoull(argv[3], NULL, 10);
+	if (argc == 5)
+		o.name = argv[4];
 	struct mklog *m = mklog_make(&o);
 	FILE *file = fopen(argv[1], "wb");
 	if (!file || fwrite(m->file, 1, m->g.file_size, file) != m->g.file_size || fclose(file) != 0) {

@@ -29,6 +29,7 @@ struct mklog_options {
 	bool child;  /* a forked child: parent and LINEAGE */
 	bool end;    /* END; else killed */
 	bool untidy; /* killed while blocks were being sealed or begun */
+	const char *name; /* of the program, its modules, Python files and functions; NULL: ordinary ones */
 	uint8_t *
 		into; /* where the file is built: `size` zeros of the caller's, such as a shared mapping; NULL: own memory */
 	/* who writes, for logs that are read while they are written; all 0: nobody that lives */
@@ -169,11 +170,12 @@ static inline uint8_t *mklog_text(uint8_t *out, const char *text)
 
 static inline void mklog_define_start(struct mklog *m)
 {
-	uint8_t buf[4096], *out = mklog_text(buf, "/usr/bin/worker");
+	const char *name = m->o.name;
+	uint8_t buf[32768], *out = mklog_text(buf, name ? name : "/usr/bin/worker");
 	out = mklog_text(mklog_text(out, "worker"), "6.1.0");
 	out = mklog_bytes(out, "\x01\x23\x45\x67", 4);
 	mklog_define(m, TIDE_DEF_PROCESS, buf, (size_t)(out - buf));
-	out = mklog_text(mklog_text(buf, "glibc 2.36"), "/lib/libc.so.6");
+	out = mklog_text(mklog_text(buf, name ? name : "glibc 2.36"), "/lib/libc.so.6");
 	mklog_define(m, TIDE_DEF_ALLOCATOR, buf, (size_t)(out - buf));
 	for (uint64_t i = 0; i < 4; i++) {
 		char path[32];
@@ -182,7 +184,7 @@ static inline void mklog_define_start(struct mklog *m)
 		out = tide_put_varint(out, 0x10000000 * (i + 1) + 0x1000);
 		out = tide_put_varint(out, 0x10000000 * (i + 1) + 0x100000);
 		out = tide_put_varint(out, mklog_ns(m->ticks));
-		out = mklog_text(mklog_bytes(out, &i, sizeof i), path);
+		out = mklog_text(mklog_bytes(out, &i, sizeof i), name ? name : path);
 		mklog_define(m, TIDE_DEF_MODULE, buf, (size_t)(out - buf));
 	}
 	if (m->o.python) {
@@ -201,13 +203,13 @@ static inline void mklog_define_start(struct mklog *m)
 static inline void mklog_define_code(struct mklog *m, uint64_t id)
 {
 	char name[32];
-	uint8_t buf[512], *out = tide_put_varint(tide_put_varint(buf, id), 10 * id);
+	uint8_t buf[32768], *out = tide_put_varint(tide_put_varint(buf, id), 10 * id);
 	out = mklog_text(tide_put_varint(out, 3), "\x80\x01");
 	*out++ = 1;
-	out = mklog_text(out, "/srv/app.py");
+	out = mklog_text(out, m->o.name ? m->o.name : "/srv/app.py");
 	*out++ = id % 2 ? 1 : 2; /* odd: ASCII; even: Latin-1 with a letter beyond ASCII */
 	snprintf(name, sizeof name, id % 2 ? "handle_%u" : "h\xe9_%u", (unsigned)id);
-	out = mklog_text(out, name);
+	out = mklog_text(out, m->o.name ? m->o.name : name);
 	mklog_define(m, TIDE_DEF_CODE, buf, (size_t)(out - buf));
 }
 
