@@ -53,13 +53,14 @@ static json_t *pins(const struct tide_loaded *l, size_t top)
 	json_t *rows = json_array();
 	for (uint32_t i = 0; i < l->analysis->pins && i < top; i++) {
 		const struct tide_pin *p = &l->analysis->pin[i];
-		json_t *stack = json_array();
-		tide_symbols_site(l->symbols, p->native, p->python, append_frame, stack);
+		const struct tide_site *s = &l->analysis->state.site[p->site];
+		json_t *stack = json_array(), *place = tide_build_place(l, p->site);
+		json_t *under = tide_build_place_at(l, p->native, p->python);
+		tide_symbols_site(l->symbols, s->native, s->python, append_frame, stack);
 		json_array_append_new(rows, tide_row(&tide_table_pins, tide_json_count(p->pins_bytes),
 						     tide_json_count(p->releases_bytes), tide_json_count(p->arenas),
-						     tide_json_count(p->blocks), tide_json_count(p->bytes),
-						     tide_build_place_at(l, p->native, p->python),
-						     json_array(), /* types: no log says them yet */
+						     tide_json_count(p->blocks), tide_json_count(p->bytes), place,
+						     under, json_array(), /* types: no log says them yet */
 						     stack));
 	}
 	return rows;

@@ -7,7 +7,7 @@
 #include "render/safe.h"
 #include "render/value.h"
 
-enum { COLUMNS_MOST = 16, STACK_FRAMES = 6, TEXT_LEAST = 16, CELL_MOST = 24 };
+enum { COLUMNS_MOST = 16, STACK_FRAMES = 6, TEXT_LEAST = 16, CELL_MOST = 32 };
 
 void tide_paint(const struct tide_sink *sink, enum tide_paint paint)
 {

@@ -22,10 +22,15 @@ const struct tide_table tide_table_ledger = {"ledger", "LEDGER  what resident me
 					     "no census in this log", TABLE(ledger)};
 
 static const struct tide_column pins[] = {
-	{"pins_bytes", "holds", TIDE_TYPE_BYTES, false}, {"releases_bytes", "would free", TIDE_TYPE_BYTES, false},
-	{"arenas", "arenas", TIDE_TYPE_COUNT, false},    {"blocks", "blocks", TIDE_TYPE_COUNT, false},
-	{"bytes", "size", TIDE_TYPE_BYTES, false},       {"place", "made at", TIDE_TYPE_TEXT, false},
-	{"types", NULL, TIDE_TYPE_LIST, false},          {"stack", NULL, TIDE_TYPE_STACK, false},
+	{"pins_bytes", "holds", TIDE_TYPE_BYTES, false},
+	{"releases_bytes", "would free", TIDE_TYPE_BYTES, false},
+	{"arenas", "arenas", TIDE_TYPE_COUNT, false},
+	{"blocks", "blocks", TIDE_TYPE_COUNT, false},
+	{"bytes", NULL, TIDE_TYPE_BYTES, false},
+	{"place", "most made at", TIDE_TYPE_TEXT, false},
+	{"under", "all made below", TIDE_TYPE_TEXT, false},
+	{"types", NULL, TIDE_TYPE_LIST, false},
+	{"stack", NULL, TIDE_TYPE_STACK, false},
 };
 const struct tide_table tide_table_pins = {"pins", "PINS  live blocks that keep free memory from being given back",
 					   "none known", TABLE(pins)};

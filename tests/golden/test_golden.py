@@ -1,0 +1,91 @@
+"""Logs of earlier versions stay readable for ever, with the same answers; damaged ones give the same losses.
+
+tests/golden/vN/NAME.tide (or NAME.tide.zst) is a log, NAME.txt beside it what `tidemark dump` said of it when it was made. damaged/CASE.txt is what `tidemark
+verify` says of the first log of v1 after the damage of that name, and its exit code. After a change that is meant to change answers (never
+those of a released version): TIDEMARK_BLESS=1 writes the twins anew; look at the difference before it is committed.
+"""
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+import harness
+
+HERE = pathlib.Path(__file__).parent
+LOGS = sorted([*HERE.glob("v*/*.tide"), *HERE.glob("v*/*.tide.zst")])
+needs_logs = pytest.mark.skipif(not LOGS, reason="there is no golden log yet: the format is not settled")
+DAMAGED = HERE / "damaged"
+BLESS = os.environ.get("TIDEMARK_BLESS")
+
+
+def unpacked(path, directory):
+    if path.suffix == ".tide":
+        return path
+    target = pathlib.Path(directory) / path.name.removesuffix(".zst")
+    subprocess.run(["zstd", "-q", "-d", "-f", path, "-o", target], check=True)
+    return target
+
+
+def same(text, twin):
+    if BLESS:
+        twin.parent.mkdir(exist_ok=True)
+        twin.write_text(text)
+    expected = twin.read_text()
+    if text != expected:
+        lines = zip(text.splitlines(), expected.splitlines())
+        first = next((pair for pair in lines if pair[0] != pair[1]), ("one is longer",))
+        raise AssertionError((twin.name, *first))
+
+
+@pytest.mark.parametrize("path", LOGS, ids=lambda p: p.name)
+def test_events_are_the_same(path, tmp_path):
+    log = unpacked(path, tmp_path)
+    same(harness.tidemark("dump", log, codes=(0, 3)), path.parent / (path.name.split(".tide")[0] + ".txt"))
+
+
+@pytest.mark.parametrize("path", LOGS, ids=lambda p: p.name)
+def test_reports_are_reports(path, tmp_path):
+    log = unpacked(path, tmp_path)
+    report = harness.answer("report", log, codes=(0, 3))
+    ledger = report["ledger"]
+    if ledger:
+        assert sum(row["bytes"] for row in ledger["rows"]) + ledger["unexplained_bytes"] == ledger["rss_bytes"]
+    assert "COVERAGE" in harness.tidemark("report", log, codes=(0, 3))
+
+
+def flipped(log, at, bit=0):
+    return log[:at] + bytes([log[at] ^ 1 << bit]) + log[at + 1:]
+
+
+CASES = {
+    "cut-a-byte": lambda log: log[:-1],
+    "cut-half": lambda log: log[:len(log) // 2],
+    "cut-a-quarter": lambda log: log[:len(log) * 3 // 4],
+    "cut-to-a-page": lambda log: log[:4096],
+    "first-superblock-gone": lambda log: bytes(4096) + log[4096:],
+    "last-superblock-gone": lambda log: log[:-4096] + bytes(4096),
+    "both-superblocks-gone": lambda log: bytes(4096) + log[4096:-4096] + bytes(4096),
+    "counters-gone": lambda log: log[:4096] + bytes(4096) + log[8192:],
+    "a-bit-in-the-superblock": lambda log: flipped(log, 40),
+    "a-bit-in-the-definitions": lambda log: flipped(log, 8192 + 40, 3),
+    "a-bit-in-the-middle": lambda log: flipped(log, len(log) // 2 + 77, 6),
+    "a-page-of-zeros": lambda log: log[:len(log) // 2] + bytes(4096) + log[len(log) // 2 + 4096:],
+    "a-page-of-ones": lambda log: log[:len(log) // 2] + b"\xff" * 4096 + log[len(log) // 2 + 4096:],
+    "grown": lambda log: log + bytes(8192),
+    "nothing": lambda log: b"",
+}
+
+
+@needs_logs
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_damage_gives_the_same_loss(case, tmp_path):
+    whole = unpacked(LOGS[0], tmp_path).read_bytes()
+    path = tmp_path / "damaged.tide"
+    path.write_bytes(CASES[case](whole))
+    done = harness.run([harness.TIDEMARK, "verify", path], cwd=tmp_path)
+    assert done.returncode in (0, 3, 4)
+    text = (done.stdout + done.stderr).decode().replace(str(tmp_path) + "/", "")
+    same(f"{text}exit {done.returncode}\n", DAMAGED / f"{case}.txt")
+    if done.returncode != 4:  # what is left has an answer, too
+        harness.tidemark("report", path, codes=(done.returncode,))
