@@ -26,9 +26,9 @@ struct mklog_options {
 	uint32_t slow;  /* ticks that may pass between taking a word and reading the counter */
 	uint32_t depth; /* deepest stack */
 	bool python;
-	bool child;  /* a forked child: parent and LINEAGE */
-	bool end;    /* END; else killed */
-	bool untidy; /* killed while blocks were being sealed or begun */
+	bool child;       /* a forked child: parent and LINEAGE */
+	bool end;         /* END; else killed */
+	bool untidy;      /* killed while blocks were being sealed or begun */
 	const char *name; /* of the program, its modules, Python files and functions; NULL: ordinary ones */
 	uint8_t *
 		into; /* where the file is built: `size` zeros of the caller's, such as a shared mapping; NULL: own memory */
