@@ -192,13 +192,13 @@ static bool gather_frame(void *arg, const struct tide_symbol *s)
 /* From all frames to those that a stack with Python frames is matched by (profile.h). */
 static void shorten_key(struct gathering *g)
 {
-	uint32_t kept = 0;
+	uint32_t kept = 0, natives = 0;
 	bool called = true; /* by the innermost Python frame */
-	const struct tide_symbol *frame = g->profile->frame;
 	for (uint32_t i = 0; g->in_python && i < g->key_len; i++) {
-		const struct tide_symbol *s = &frame[g->key[i]];
+		const struct tide_symbol *s = &g->profile->frame[g->key[i]];
 		called &= !s->python;
-		if (s->python || (called && (kept == 0 || !of_interpreter(g, s))))
+		natives += !s->python;
+		if (s->python || natives == 1 || (called && !of_interpreter(g, s)))
 			g->key[kept++] = g->key[i];
 	}
 	if (g->in_python)

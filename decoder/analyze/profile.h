@@ -5,8 +5,9 @@
  * Two stacks are the same when their keys are. A native stack's key is its frames by (module's name, function, file, line);
  * a frame without a function is (module's name, offset). Lines of a Python function count from its first one, so that code
  * above it may change. A stack with Python frames has those as its key, by (file's last
- * part, function, line), and before them the native frames that the innermost one called, of which the interpreter's own count only by
- * the innermost: how the interpreter came from a line to an allocation differs with its caches.
+ * part, function, line), with the innermost native frame, and of the other native frames that the innermost Python frame called
+ * those outside the interpreter: how the interpreter came from a line to an allocation differs with its caches. So an
+ * object and the growth of the list it is put into are two rows, although one line made both.
  */
 #ifndef TIDE_ANALYZE_PROFILE_H
 #define TIDE_ANALYZE_PROFILE_H
