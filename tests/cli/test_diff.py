@@ -16,7 +16,7 @@ kept = []
 def remember(i):
     kept.append(Session(0))  # the line
 def work():
-    rows = [{"id": i, "text": str(i)} for i in range(20000)]
+    rows = [{"id": i, "text": str(i)} for i in range(2000)]
     return len(json.dumps(rows))
 work()
 for i in range(int(sys.argv[1])):

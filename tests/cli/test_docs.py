@@ -22,7 +22,7 @@ def examples(page):
 def place(tmp_path_factory):
     """Where an example runs: tidemark in PATH, and a directory `logs` with a log of the examples' name."""
     base = tmp_path_factory.mktemp("examples")
-    made = harness.run([harness.PROGRAMS / "leak_sites"], logs=base)
+    made = harness.run(["/usr/bin/perl", "-e", "1"], logs=base)
     assert made.returncode == 0
     (base / "logs").mkdir()
     shutil.move(harness.only_log(base), base / "logs" / "app-4242-1f.tide")
