@@ -349,19 +349,27 @@ static bool is_wrapper(const struct tide_symbol *s)
 	return false;
 }
 
+/* How an import runs a module: the line that imported is who is meant. */
+static bool is_importing(const struct tide_symbol *s)
+{
+	return s->file && strncmp(s->file, "<frozen importlib", 17) == 0;
+}
+
 const struct tide_symbol *tide_profile_place(const struct tide_profile *p, const struct tide_profile_row *row)
 {
-	const struct tide_symbol *native = NULL, *first = NULL;
+	const struct tide_symbol *native = NULL, *first = NULL, *importing = NULL;
 	for (uint32_t i = 0; i < row->stack_len; i++) {
 		const struct tide_symbol *s = &p->frame[p->word[row->stack + i]];
-		if (s->python && !s->cut)
-			return s;
 		if (s->cut)
 			continue;
+		if (s->python && !is_importing(s))
+			return s;
+		if (s->python && !importing)
+			importing = s;
 		if (!first)
 			first = s;
-		if (!native && !is_wrapper(s))
+		if (!s->python && !native && !is_wrapper(s))
 			native = s;
 	}
-	return native ? native : first;
+	return importing ? importing : native ? native : first;
 }

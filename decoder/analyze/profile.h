@@ -54,8 +54,8 @@ enum tide_status tide_profile_add(struct tide_profile *, const struct tide_analy
  * there is one such row on each side, or when they measure the same: code moved. */
 enum tide_status tide_profile_join_moved(struct tide_profile *);
 
-/* The frame that a row is called after: the innermost Python frame, else the innermost native one that is no allocator's or
- * system library's. NULL: no frame at all. */
+/* The frame that a row is called after: the innermost Python frame that is not the import machinery's, else the innermost
+ * native one that is no allocator's or system library's. NULL: no frame at all. */
 const struct tide_symbol *tide_profile_place(const struct tide_profile *, const struct tide_profile_row *);
 
 #endif

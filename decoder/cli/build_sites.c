@@ -17,15 +17,25 @@ json_t *tide_build_frame(const struct tide_symbol *s)
 	return frame;
 }
 
+/* The last part of a path; of a package's own file, with the package: json/__init__.py. NULL: NULL. */
+static const char *short_path(const char *path)
+{
+	const char *last = path ? strrchr(path, '/') : NULL;
+	if (!last)
+		return path;
+	if (strncmp(last, "/__", 3) == 0)
+		for (const char *c = last; c > path; c--)
+			if (c[-1] == '/')
+				return c;
+	return last + 1;
+}
+
 json_t *tide_build_place_of(const struct tide_symbol *s)
 {
 	char *text = NULL;
-	const char *file = s && s->file ? strrchr(s->file, '/') : NULL,
-		   *module = s && s->module ? strrchr(s->module, '/') : NULL;
 	if (!s)
 		return json_string("(no stack)");
-	file = file ? file + 1 : s->file;
-	module = module ? module + 1 : s->module;
+	const char *file = short_path(s->file), *module = short_path(s->module);
 	int made;
 	if (file && s->line > 0)
 		made = asprintf(&text, "%s %s:%d", s->function ? s->function : "?", file, s->line);
