@@ -77,8 +77,8 @@ def python(key, title, program, rounds):
 def all_of(directory, scale):
     """Every workload; what they read is written to `directory`. scale 1 is about a tenth of a second each."""
     source, script = [directory / "big.c", directory / "few.c"], [directory / "insert.sql", directory / "few.sql"]
-    big_c_file(source[0], 400 * scale)
-    big_c_file(source[1], max(30, 400 * scale // SMALL))
+    big_c_file(source[0], 60 * scale)
+    big_c_file(source[1], 4)
     sql_script(script[0], 40_000 * scale)
     sql_script(script[1], 40_000 * scale // SMALL)
     loop, threads = BUILT / "bench_loop", BUILT / "bench_threads"
