@@ -107,7 +107,7 @@ def readme(results):
              " same runs; only heaptrack, like tidemark, keeps the order of events. Method and all figures: [tests/bench](tests/bench/README.md).", ""]
     lines += lines_of(["program", "tidemark", "ns/event", "log B/event", "heaptrack", "its ns/event*", "gperftools", "jemalloc, every event", "tracemalloc"],
                       list(short_rows(results)))
-    lines[-1:] = ["\\* without its start and end, which take most of a second and weigh on short programs' ratios", ""]
+    lines[-1:] = ["", "\\* without its start and end, which take most of a second and weigh on short programs' ratios", ""]
     rows = []
     for entry in results.get("servers", {}).values():
         for name, t in entry.get("tools", {}).items():
