@@ -13,75 +13,68 @@
 #define WORDS (TIDE_STACK_MAX + 4u)
 #define DICT_CAP (TIDE_BLOCK_MAX + TIDE_BLOCK_MAX / 2 + 2) /* tide_items_words(TIDE_BLOCK_MAX) */
 
-/* A stack as it is being read: words outermost first, and the hash of each prefix. */
+/* tide_kind_fields, without the call */
+static const uint16_t fields_of[TIDE_KINDS] = {
+#define TIDE_ITEM_FIELDS(id, number, text, what) [number] = (what),
+	TIDE_ITEMS(TIDE_ITEM_FIELDS)
+#undef TIDE_ITEM_FIELDS
+};
+
+/* A stack as it is being read: words outermost first. */
 struct stack {
 	uint64_t word[WORDS];
-	uint64_t hash[WORDS + 1];
 	uint32_t depth;
 };
 
 static struct {
 	ZSTD_DCtx *zstd;
 	uint8_t *raw; /* a frame's payload */
-	uint64_t *dict;
+	uint64_t *words;
+	uint32_t words_cap;
 	struct tide_items items;
 	struct stack native, python;
-	uint32_t site_both, site_python; /* of the stacks as they are; UINT32_MAX: not looked up */
-	uint32_t epoch;                  /* of the item in hand */
+	uint64_t site;   /* looked up last */
+	uint32_t number; /* its */
+	uint32_t epoch;  /* of the item in hand */
 	uint8_t found;
 	bool has_found;
 } evict;
 
 bool tide_evict_init(void)
 {
-	size_t zstd = ZSTD_estimateDCtxSize(), dict = DICT_CAP * sizeof(uint64_t);
-	uint8_t *memory = tide_sys_memory(zstd + dict + TIDE_BLOCK_MAX);
+	evict.words_cap = tide_items_words(TIDE_BLOCK_MAX);
+	size_t zstd = ZSTD_estimateDCtxSize(), words = evict.words_cap * sizeof(uint64_t);
+	uint8_t *memory = tide_sys_memory(zstd + words + TIDE_BLOCK_MAX);
 	if (!memory)
 		return false;
-	evict.dict = (uint64_t *)memory;
-	evict.raw = memory + dict;
+	evict.words = (uint64_t *)memory;
+	evict.raw = memory + words;
 	evict.zstd = ZSTD_initStaticDCtx(evict.raw + TIDE_BLOCK_MAX, zstd);
 	return evict.zstd != NULL;
 }
 
 static void apply(struct stack *s, const struct tide_stack_delta *delta)
 {
-	uint32_t at = s->depth - delta->pop;
-	for (uint32_t i = 0; i < delta->push; i++, at++) {
-		s->word[at] = delta->words[i];
-		s->hash[at + 1] = tide_site_hash(s->hash[at], delta->words[i]);
-	}
-	s->depth = at;
+	s->depth -= delta->pop;
+	for (uint32_t i = 0; i < delta->push; i++)
+		s->word[s->depth++] = delta->words[i];
 }
 
-static void apply_stacks(const struct tide_item *item)
+static uint32_t site_of(const struct tide_item *item)
 {
-	if (item->native.pop | item->native.push) {
-		apply(&evict.native, &item->native);
-		evict.site_both = UINT32_MAX;
-	}
-	if (item->python.pop | item->python.push) {
-		apply(&evict.python, &item->python);
-		evict.site_both = evict.site_python = UINT32_MAX;
-	}
-}
-
-static uint32_t site_of(enum tide_kind kind)
-{
-	bool both = tide_kind_fields(kind) & TIDE_F_STACK;
-	uint32_t *known = both ? &evict.site_both : &evict.site_python;
-	if (*known != UINT32_MAX)
-		return *known;
+	if (item->site == evict.site)
+		return evict.number;
+	bool both = fields_of[item->kind] & TIDE_F_STACK;
 	const struct stack *n = &evict.native, *p = &evict.python;
 	struct tide_site_stacks s = {n->word, p->word, both ? n->depth : 0, p->depth};
-	/* the two hashes are joined by one more step, so that (a, b) is not (b, a) */
-	*known = tide_sites_number(tide_site_hash(both ? n->hash[n->depth] : 0, p->hash[p->depth] + 1), &s);
-	return *known;
+	evict.site = item->site;
+	evict.number = tide_sites_number(item->site, &s);
+	return evict.number;
 }
 
 static void on_alloc(const struct tide_item *item)
 {
-	uint32_t site = site_of(item->kind), count;
+	uint32_t site = site_of(item), count;
 	struct tide_site_sum *sum = &tide_sites_sums(&count)[site];
 	sum->allocs++;
 	sum->bytes += item->size;
@@ -118,7 +111,7 @@ static void on_free(const struct tide_item *item)
 
 static void on_event(const struct tide_item *item)
 {
-	unsigned fields = tide_kind_fields(item->kind);
+	unsigned fields = fields_of[item->kind];
 	tide_pass.totals.events++;
 	if (!(fields & TIDE_F_ADDR))
 		return;
@@ -130,10 +123,10 @@ static void on_event(const struct tide_item *item)
 
 static void begin(const struct tide_evicted_block *b)
 {
-	tide_items_init(&evict.items, b->payload, b->len, b->ticks, evict.dict, DICT_CAP);
+	tide_items_init(&evict.items, b->payload, b->len, b->ticks, evict.words, evict.words_cap);
 	evict.native.depth = evict.python.depth = 0;
-	evict.native.hash[0] = evict.python.hash[0] = 0;
-	evict.site_both = evict.site_python = UINT32_MAX;
+	evict.site = 0; /* numbers may be new in a forked child; 0 is no site that comes with a stack */
+	evict.number = 0;
 	evict.epoch = b->epoch;
 	evict.has_found = false;
 }
@@ -152,7 +145,8 @@ void tide_evict_block(const struct tide_evicted_block *b)
 			evict.found = (uint8_t)item.value;
 			evict.has_found = true;
 		} else if (item.is_event) {
-			apply_stacks(&item);
+			apply(&evict.native, &item.native);
+			apply(&evict.python, &item.python);
 			if (number++ >= *mark)
 				on_event(&item);
 			evict.has_found = false;

@@ -38,11 +38,4 @@ void tide_sites_define(void);
 /* Sums of sites 0 .. count - 1. */
 struct tide_site_sum *tide_sites_sums(uint32_t *ret_count);
 
-/* The hash of a stack with one more word. */
-static inline uint64_t tide_site_hash(uint64_t outer, uint64_t word)
-{
-	uint64_t h = (outer ^ word) * UINT64_C(0xff51afd7ed558ccd);
-	return h ^ h >> 32;
-}
-
 #endif

@@ -197,7 +197,7 @@ static void get_fields(struct tide_items *d, uint8_t tag, unsigned fields, struc
 	if (fields & TIDE_F_COARSE)
 		d->ticks += tide_get_varint(&d->in) << TIDE_TICK_SHIFT;
 	if (fields & (TIDE_F_STACK | TIDE_F_PYSTACK))
-		site = get_stacks(d, tag, fields & TIDE_F_STACK, item);
+		item->site = site = get_stacks(d, tag, fields & TIDE_F_STACK, item);
 	if (fields & TIDE_F_ADDR && fields & TIDE_F_SIZE)
 		get_block(d, tag, site, item);
 	else if (fields & TIDE_F_ADDR)
@@ -227,7 +227,11 @@ int tide_items_next(struct tide_items *d, struct tide_item *ret)
 		return -1;
 	}
 	unsigned fields = kinds[kind].fields;
-	*ret = (struct tide_item){.kind = (enum tide_kind)kind, .is_event = tide_kind_is_event(kind)};
+	/* field by field: a block of zeros of this length costs more than most items */
+	ret->kind = (enum tide_kind)kind;
+	ret->is_event = tide_kind_is_event(kind);
+	ret->addr = ret->size = ret->value = ret->value2 = ret->seq = ret->site = 0;
+	ret->native = ret->python = (struct tide_stack_delta){0, 0, NULL};
 	ret->has_stack = fields & (TIDE_F_STACK | TIDE_F_PYSTACK);
 	get_fields(d, tag, fields, ret);
 	ret->ticks = d->ticks;

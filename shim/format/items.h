@@ -137,6 +137,7 @@ struct tide_item {
 	uint64_t ticks; /* absolute; lower bound of everything that follows */
 	struct tide_stack_delta native;
 	struct tide_stack_delta python;
+	uint64_t site; /* with a stack: what both stacks are, by their words (predict.h) */
 };
 
 /* A delta that was told, to come again where NEXT says so. */

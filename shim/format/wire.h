@@ -74,8 +74,23 @@ static inline uint64_t tide_get_varint_slow(struct tide_in *in)
 }
 static inline uint64_t tide_get_varint(struct tide_in *in)
 {
-	if (!in->bad && in->at != in->end && *in->at < 0x80)
-		return *in->at++;
+	const uint8_t *at = in->at;
+	if (__builtin_expect(in->bad || tide_in_left(in) < 4, 0))
+		return tide_get_varint_slow(in);
+	if (at[0] < 0x80) {
+		in->at = at + 1;
+		return at[0];
+	}
+	uint64_t value = (at[0] & 0x7f) | (uint64_t)(at[1] & 0x7f) << 7;
+	if (at[1] < 0x80) {
+		in->at = at + 2;
+		return value;
+	}
+	value |= (uint64_t)(at[2] & 0x7f) << 14;
+	if (at[2] < 0x80) {
+		in->at = at + 3;
+		return value;
+	}
 	return tide_get_varint_slow(in);
 }
 /* `len` bytes, or NULL and bad. They stay owned by whoever owns the range. */
