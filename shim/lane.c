@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "fault.h"
 #include "init.h"
 #include "logfile.h"
 #include "record.h"
@@ -256,6 +257,7 @@ static void open_block(struct tide_lane *lane)
 	head.checksum = (uint32_t)tide_checksum(&head, TIDE_BLOCK_CHECKED, tide_logfile.file_uid);
 	atomic_store_explicit((_Atomic uint64_t *)&b->magic, 0, memory_order_release);
 	atomic_thread_fence(memory_order_release);
+	TIDE_FAULT("block-cleared");
 	memcpy((uint8_t *)b + sizeof b->magic, (uint8_t *)&head + sizeof head.magic, sizeof head - sizeof head.magic);
 	atomic_store_explicit((_Atomic uint64_t *)&b->magic, head.magic, memory_order_release);
 	lane->block = b;
@@ -296,6 +298,7 @@ static bool seal(struct tide_lane *lane)
 	if (!tide_ring_lock(!lane->nested))
 		return false;
 	b->state = TIDE_BLOCK_SEALING;
+	TIDE_FAULT("seal-begun");
 	struct tide_frame head = {
 		.kind = TIDE_FRAME_EVENTS,
 		.encoding = TIDE_ENCODING_ITEMS,
@@ -310,8 +313,10 @@ static bool seal(struct tide_lane *lane)
 	};
 	if (!tide_ring_put(&head, payload(lane), (size_t)(lane->at - payload(lane))))
 		tide_count_loss(TIDE_LOSS_SEAL, lane->events);
+	TIDE_FAULT("seal-put");
 	lane->events_before += lane->events;
 	open_block(lane);
+	TIDE_FAULT("seal-done");
 	tide_ring_unlock();
 	return true;
 }

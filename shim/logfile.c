@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "fault.h"
 #include "format/wire.h"
 #include "sys.h"
 
@@ -290,6 +291,7 @@ bool tide_logfile_leave_parent(const struct tide_config *config)
 	if (!fresh || tide_sys_move(fresh, tide_logfile.base, size) != 0)
 		return false;
 	tide_logfile.is_private = true;
+	TIDE_FAULT("fork-left");
 	tide_logfile.file_uid = random_word();
 	write_head(tide_logfile.base, config, parent_uid, parent_pid);
 	return true;
@@ -305,6 +307,7 @@ bool tide_logfile_promote(const struct tide_config *config)
 	uint8_t *to = create(config, false);
 	if (!to)
 		return false;
+	TIDE_FAULT("fork-created");
 	/* the parts that a young child can have touched: definitions and the blocks of lanes in use */
 	memcpy(to, from, g->defs_off + tide_control_get(TIDE_CTL_DEFS_USED));
 	memcpy(to + g->file_size - TIDE_PAGE, from + g->file_size - TIDE_PAGE, TIDE_PAGE);
@@ -313,5 +316,6 @@ bool tide_logfile_promote(const struct tide_config *config)
 		if (block->magic == TIDE_MAGIC_BLOCK)
 			memcpy(to + ((const uint8_t *)block - from), block, block->header_len + block->committed);
 	}
+	TIDE_FAULT("fork-copied");
 	return tide_sys_move(to, from, g->file_size) == 0;
 }

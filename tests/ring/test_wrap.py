@@ -1,4 +1,5 @@
 """Rings so small that they wrap hundreds of times: nothing that lives is forgotten, no total is wrong, whenever the process dies."""
+import collections
 import os
 import random
 import signal
@@ -99,3 +100,41 @@ def test_sites_and_totals_are_exact(tmp_path):
     blocks, order = check_sites(log, done.stdout)
     assert len(blocks) == 1500
     assert order == sorted(order), "blocks are as old as they were allocated one after the other"
+
+
+def test_a_forked_child_wraps_too(tmp_path):
+    """P22: each process has its own log, exact for what it allocated itself, though both wrapped."""
+    done = harness.run([harness.PROGRAMS / "fork_wraps", 300000, 1000], logs=tmp_path, env={"TIDEMARK_SIZE": "256K"})
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.decode().splitlines()]
+    own = {}
+    for line in lines:
+        if line[0] == "block":
+            own.setdefault(int(line[3]), set()).add((int(line[1], 16), int(line[2])))
+    logs = harness.logs_in(tmp_path)
+    assert len(logs) == 2 and len(own) == 2
+    for log in logs:
+        coverage = wrapped(log)
+        assert coverage["evicted"] > 100000 and coverage["uncertain_bytes"] == 0, coverage
+        pid = harness.answer("report", log)["process"]["pid"]
+        live = set(harness.live_blocks(log))
+        assert not own[pid] - live, (pid, len(own[pid] - live))
+        assert len([b for b in live if b not in own[pid] and b[1] in range(40, 137, 16)]) <= 2, "dead blocks are listed"
+
+
+def test_python_objects(tmp_path):
+    """Blocks of pymalloc's pools are carried as those of malloc are."""
+    script = ("import gc\nkept = []\nfor i in range(60):\n"
+              "    junk = [[j] for j in range(4000)]\n    kept.append([(i, j) for j in range(50)])\n"
+              "del junk\ngc.collect()\nimport os\nos._exit(0)\n")
+    done = harness.run([harness.PYTHON, "-c", script], logs=tmp_path,
+                       env={"TIDEMARK_SIZE": "1M", "TIDEMARK_PYTHON": "objects"})
+    assert done.returncode == 0
+    log = harness.only_log(tmp_path)
+    coverage = wrapped(log)
+    assert coverage["evicted"] > 100000, coverage
+    blocks, sums, _ = told(log)
+    pairs = collections.Counter(site for size, site in blocks.values() if size == 56)  # (i, j): a header and two words
+    site, count = pairs.most_common(1)[0]
+    assert 2940 <= count <= 3060, pairs  # tuples of the interpreter's free list are not allocated anew
+    assert sums[site][0] >= count
