@@ -55,6 +55,9 @@ struct tide_args {
 	uint64_t fail_on;                                                /* bytes; TIDE_UNSET */
 	const char *dir, *size, *sample, *python, *exe, *stack, *census; /* record; NULL: not given */
 	const char *allocator;                                           /* replay; NULL: every setting */
+	const char *older_than;                                          /* prune; NULL: not given */
+	uint64_t keep;                                                   /* prune: logs; TIDE_UNSET */
+	bool dry_run;                                                    /* prune */
 	uint64_t arena_max, trim_every, timeout; /* replay: arenas, milliseconds, seconds; TIDE_UNSET */
 	int operands;
 	char **operand;
@@ -75,7 +78,7 @@ struct tide_cmd {
 
 extern const struct tide_cmd tide_cmd_report, tide_cmd_ledger, tide_cmd_pins, tide_cmd_arenas, tide_cmd_leaks,
 	tide_cmd_peak, tide_cmd_top, tide_cmd_timeline, tide_cmd_diff, tide_cmd_info, tide_cmd_dump, tide_cmd_verify,
-	tide_cmd_record, tide_cmd_replay;
+	tide_cmd_record, tide_cmd_replay, tide_cmd_prune;
 
 /* NULL-terminated, in the order of the help. main.c */
 extern const struct tide_cmd *const tide_commands[];

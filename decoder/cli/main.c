@@ -10,9 +10,9 @@
 #include "render/safe.h"
 
 const struct tide_cmd *const tide_commands[] = {
-	&tide_cmd_record, &tide_cmd_report, &tide_cmd_ledger, &tide_cmd_pins,     &tide_cmd_arenas,
-	&tide_cmd_leaks,  &tide_cmd_peak,   &tide_cmd_top,    &tide_cmd_timeline, &tide_cmd_diff,
-	&tide_cmd_replay, &tide_cmd_info,   &tide_cmd_dump,   &tide_cmd_verify,   NULL,
+	&tide_cmd_record, &tide_cmd_report, &tide_cmd_ledger,   &tide_cmd_pins, &tide_cmd_arenas, &tide_cmd_leaks,
+	&tide_cmd_peak,   &tide_cmd_top,    &tide_cmd_timeline, &tide_cmd_diff, &tide_cmd_replay, &tide_cmd_info,
+	&tide_cmd_dump,   &tide_cmd_verify, &tide_cmd_prune,    NULL,
 };
 
 /* Ten lines: what to do first, and the names of the rest. */
@@ -74,6 +74,7 @@ static int run(const struct tide_cmd *c, int argc, char **argv)
 	struct tide_args args = {
 		.top = 20,
 		.fail_on = TIDE_UNSET,
+		.keep = TIDE_UNSET,
 		.arena_max = TIDE_UNSET,
 		.trim_every = TIDE_UNSET,
 		.timeout = TIDE_UNSET,

@@ -16,7 +16,8 @@ static void test_operations_come_back(void **state)
 	for (unsigned kind = 0; kind < TIDE_ACT_KINDS; kind++)
 		for (unsigned bits = 0; bits < 4; bits++) {
 			uint8_t buf[TIDE_ACT_MAX];
-			struct tide_act in = {.kind = (uint8_t)kind, .python = bits & 1, .has_touch = bits & 2}, out = {0};
+			struct tide_act in = {.kind = (uint8_t)kind, .python = bits & 1, .has_touch = bits & 2},
+					out = {0};
 			in.slot = tide_act_has_slot(kind) ? UINT64_MAX : 0;
 			in.size = tide_act_has_size(kind) ? UINT64_C(1) << 40 : 0;
 			in.extra = tide_act_has_extra(kind) ? 127 : 0;
