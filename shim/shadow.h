@@ -77,7 +77,9 @@ static inline void tide_shadow_set(const void *addr, uint8_t tag)
 static inline uint8_t tide_shadow_take(const void *addr, uint8_t tag)
 {
 	_Atomic uint8_t *at = tide_shadow_find((uintptr_t)addr);
-	uint8_t found = at ? atomic_load_explicit(at, memory_order_relaxed) : TIDE_TAG_NONE;
+	if (__builtin_expect(!at, 0))
+		return TIDE_TAG_NONE;
+	uint8_t found = atomic_load_explicit(at, memory_order_relaxed);
 	if (found == tag)
 		atomic_store_explicit(at, TIDE_TAG_NONE, memory_order_relaxed);
 	else if (found != TIDE_TAG_NONE)
