@@ -117,10 +117,6 @@ static bool read_numbers(struct tide_config *c)
 		tide_say("TIDEMARK_SAMPLE takes 0 or a mean number of bytes, such as 512K; not tracing: ", text);
 		return false;
 	}
-	if (c->sample) { /* sampling comes with a later version of the shim: more detail than asked for, and said */
-		tide_say("TIDEMARK_SAMPLE is not in this version, recording every event: ", text);
-		c->sample = 0;
-	}
 	text = tide_getenv("TIDEMARK_CENSUS");
 	if (text && !interval_of(text, &c->census_ns)) {
 		tide_say("TIDEMARK_CENSUS takes off or an interval, such as 1s or 200ms; not tracing: ", text);

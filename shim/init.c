@@ -15,6 +15,7 @@
 #include "real.h"
 #include "record.h"
 #include "ring.h"
+#include "sample.h"
 #include "shadow.h"
 #include "survive.h"
 #include "sys.h"
@@ -168,6 +169,7 @@ __attribute__((constructor)) static void wake(void)
 	}
 	own_pid = tide_sys_getpid();
 	tide_shadow_init(provider_alignment());
+	tide_sample_mean = tide_config.sample;
 	limit_stack();
 	tide_modules_listen(on_load, on_unload, tide_config.exe);
 	define_process();

@@ -161,7 +161,8 @@ static inline uint8_t *put_stacks(struct tide_lane *lane, uint8_t *out, uint8_t 
 	return tide_put_stacks(out, tag, &lane->encoder, s->has_native ? &s->native : NULL, &s->python, ret_site);
 }
 
-void tide_record_alloc(enum tide_kind kind, const struct tide_regs *regs, const void *addr, size_t size, uint64_t value)
+void tide_record_alloc_now(enum tide_kind kind, const struct tide_regs *regs, const void *addr, size_t size,
+			   uint64_t value)
 {
 	struct tide_lane *lane = tide_lane_enter();
 	struct stacks s;
@@ -184,7 +185,7 @@ void tide_record_alloc(enum tide_kind kind, const struct tide_regs *regs, const 
 	leave(lane);
 }
 
-void tide_record_free(enum tide_kind kind, const void *addr)
+void tide_record_free_now(enum tide_kind kind, const void *addr)
 {
 	/* a finalizing interpreter first frees what it had kept for later use, with no allocation between: the mark comes before */
 	if (kind == TIDE_KIND_PYFREE && __builtin_expect(tide_python_finalizing(), 0) &&
@@ -241,7 +242,43 @@ void tide_record_range(enum tide_kind kind, const struct tide_regs *regs, const 
 	record_rest(kind, regs, (const uint64_t[4]){(uintptr_t)addr, len, value, value2});
 }
 
+/* A realloc's first half was recorded, so its second one must be; *what it was is over now. */
+static bool *open_half(enum tide_kind kind)
+{
+	if (kind == TIDE_KIND_REALLOC_ALLOC || kind == TIDE_KIND_REALLOC_FREE || kind == TIDE_KIND_REALLOC_FAILED)
+		return &tide_draw.realloc_open;
+	return &tide_draw.pyrealloc_open;
+}
+
+void tide_record_sampled_move(enum tide_kind kind, const struct tide_regs *regs, const void *addr, size_t size)
+{
+	bool *open = open_half(kind), completes = *open;
+	*open = false;
+	if (tide_sampled(size))
+		tide_record_alloc_now(kind, regs, addr, size, 0);
+	else if (completes)
+		record_rest(kind == TIDE_KIND_REALLOC_ALLOC ? TIDE_KIND_REALLOC_GONE : TIDE_KIND_PYREALLOC_GONE, NULL,
+			    (const uint64_t[4]){0});
+}
+
+void tide_record_sampled_free(enum tide_kind kind, const void *addr)
+{
+	bool sampled = tide_shadow_peek(addr) != TIDE_TAG_NONE;
+	if (kind == TIDE_KIND_REALLOC_FREE || kind == TIDE_KIND_PYREALLOC_FREE)
+		*open_half(kind) = sampled;
+	if (sampled)
+		tide_record_free_now(kind, addr);
+}
+
 void tide_record_plain(enum tide_kind kind, const struct tide_regs *regs, uint64_t value)
 {
+	bool half = kind == TIDE_KIND_REALLOC_FAILED || kind == TIDE_KIND_PYREALLOC_FAILED ||
+		    kind == TIDE_KIND_PYREALLOC_GONE;
+	if (__builtin_expect(tide_sample_mean != 0 && half, 0)) {
+		bool *open = open_half(kind), completes = *open;
+		*open = false;
+		if (!completes)
+			return;
+	}
 	record_rest(kind, regs, (const uint64_t[4]){0, 0, value, 0});
 }

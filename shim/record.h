@@ -15,6 +15,8 @@
 #include <stdint.h>
 
 #include "format/items.h"
+#include "sample.h"
+#include "shadow.h"
 #include "unwind/unwind.h"
 
 /* 1 while this process image is traced; 0 before, after, and in a forked child that has not been adopted yet
@@ -31,10 +33,31 @@ static inline bool tide_on(void)
 	return __builtin_expect(tide_alive.on == 1, 1) || tide_wake();
 }
 
+void tide_record_alloc_now(enum tide_kind, const struct tide_regs *, const void *addr, size_t size, uint64_t value);
+void tide_record_free_now(enum tide_kind, const void *addr);
+/* With TIDEMARK_SAMPLE: of reallocs. */
+void tide_record_sampled_move(enum tide_kind, const struct tide_regs *, const void *addr, size_t size);
+void tide_record_sampled_free(enum tide_kind, const void *addr);
+
 /* ALLOC CALLOC ALIGNED REALLOC_ALLOC PYALLOC PYREALLOC_ALLOC; value: alignment of ALIGNED, else 0. */
-void tide_record_alloc(enum tide_kind, const struct tide_regs *, const void *addr, size_t size, uint64_t value);
+static inline void tide_record_alloc(enum tide_kind kind, const struct tide_regs *regs, const void *addr, size_t size,
+				     uint64_t value)
+{
+	if (__builtin_expect(tide_sample_mean == 0, 1))
+		tide_record_alloc_now(kind, regs, addr, size, value);
+	else if (kind == TIDE_KIND_REALLOC_ALLOC || kind == TIDE_KIND_PYREALLOC_ALLOC)
+		tide_record_sampled_move(kind, regs, addr, size);
+	else if (tide_sampled(size))
+		tide_record_alloc_now(kind, regs, addr, size, value);
+}
 /* FREE REALLOC_FREE PYFREE PYREALLOC_FREE; addr is not NULL. */
-void tide_record_free(enum tide_kind, const void *addr);
+static inline void tide_record_free(enum tide_kind kind, const void *addr)
+{
+	if (__builtin_expect(tide_sample_mean == 0, 1))
+		tide_record_free_now(kind, addr);
+	else
+		tide_record_sampled_free(kind, addr);
+}
 /* MMAP MUNMAP MREMAP MADVISE PYARENA PYARENA_FREE; regs NULL for kinds without a stack. */
 void tide_record_range(enum tide_kind, const struct tide_regs *, const void *addr, size_t len, uint64_t value,
 		       uint64_t value2);

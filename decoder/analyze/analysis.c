@@ -150,6 +150,7 @@ static enum tide_status pass(struct tide_analysis *a, struct tide_log *log)
 	uint64_t start = tide_log_process(log)->start_ns; /* blocks that were carried over are older than the window */
 	uint64_t first = l->first_ns < start ? l->first_ns : start;
 	tide_blocks_window(&a->state.blocks, first, l->last_ns);
+	a->state.sample_bytes = tide_log_process(log)->super.sample_bytes;
 	enum tide_status status = tide_watch_init(&p.watch, a, log);
 	if (status)
 		return status;

@@ -7,6 +7,8 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
+#include "replay/amount.h"
+
 #define FIRST_PAIRS 1024u
 #define PREFETCH 8u /* operations ahead; a table of a million blocks fits no cache */
 
@@ -84,17 +86,18 @@ static struct tide_site *changing(struct tide_replay *r, uint32_t site)
 static void add(struct tide_replay *r, const struct tide_block_live *b)
 {
 	struct tide_site *s = changing(r, b->site);
-	s->live_bytes += b->size;
-	s->live_blocks++;
-	r->live_bytes += b->size;
-	r->live_blocks++;
+	struct tide_amount a = tide_amount_of(r->sample_bytes, b);
+	s->live_bytes += a.bytes;
+	s->live_blocks += a.blocks;
+	r->live_bytes += a.bytes;
+	r->live_blocks += a.blocks;
 	if (b->flags & TIDE_BLOCK_PYTHON)
-		r->python_bytes += b->size;
+		r->python_bytes += a.bytes;
 	if (b->flags & TIDE_BLOCK_INHERITED)
-		r->inherited_bytes += b->size;
+		r->inherited_bytes += a.bytes;
 	if (b->flags & TIDE_BLOCK_COUNTED) {
-		s->counted_bytes += b->size;
-		r->counted_bytes += b->size;
+		s->counted_bytes += a.bytes;
+		r->counted_bytes += a.bytes;
 	}
 }
 
@@ -102,18 +105,19 @@ static void add(struct tide_replay *r, const struct tide_block_live *b)
 static bool subtract(struct tide_replay *r, const struct tide_block_live *b)
 {
 	struct tide_site *s = changing(r, b->site);
-	s->frees++;
-	s->live_bytes -= b->size;
-	s->live_blocks--;
-	r->live_bytes -= b->size;
-	r->live_blocks--;
+	struct tide_amount a = tide_amount_of(r->sample_bytes, b);
+	s->frees += a.blocks;
+	s->live_bytes -= a.bytes;
+	s->live_blocks -= a.blocks;
+	r->live_bytes -= a.bytes;
+	r->live_blocks -= a.blocks;
 	if (b->flags & TIDE_BLOCK_PYTHON)
-		r->python_bytes -= b->size;
+		r->python_bytes -= a.bytes;
 	if (b->flags & TIDE_BLOCK_INHERITED)
-		r->inherited_bytes -= b->size;
+		r->inherited_bytes -= a.bytes;
 	if (b->flags & TIDE_BLOCK_COUNTED) {
-		s->counted_bytes -= b->size;
-		r->counted_bytes -= b->size;
+		s->counted_bytes -= a.bytes;
+		r->counted_bytes -= a.bytes;
 	}
 	return !r->frozen || b->flags & TIDE_BLOCK_LATER || keep_gone(r->frozen, b);
 }
@@ -144,10 +148,11 @@ static enum tide_status on_alloc(struct tide_replay *r, const struct step *e, bo
 		.site = e->site,
 		.flags = (python ? TIDE_BLOCK_PYTHON : 0u) | (r->frozen ? TIDE_BLOCK_LATER : 0u),
 	};
-	s->allocs++;
-	s->alloc_bytes += b.size;
-	r->allocs++;
-	r->alloc_bytes += b.size;
+	struct tide_amount a = tide_amount_of(r->sample_bytes, &b);
+	s->allocs += a.blocks;
+	s->alloc_bytes += a.bytes;
+	r->allocs += a.blocks;
+	r->alloc_bytes += a.bytes;
 	enum tide_status status = put(r, &b);
 	if (r->live_bytes - r->counted_bytes > r->peak_bytes) {
 		r->peak_bytes = r->live_bytes - r->counted_bytes;
@@ -161,16 +166,18 @@ static enum tide_status on_alloc(struct tide_replay *r, const struct step *e, bo
 /* ret->addr is 0 if nothing was live there. */
 static enum tide_status on_free(struct tide_replay *r, const struct step *e, struct tide_block_live *ret)
 {
-	r->frees++;
 	if (!tide_blocks_take(&r->blocks, e->addr, ret)) {
+		r->frees++;
 		bool missing = !r->carried || e->unknown;
 		r->inherited_frees += missing && r->forked;
 		r->unmatched_frees += missing && !r->forked;
 		ret->addr = 0;
 		return TIDE_OK;
 	}
+	uint64_t blocks = tide_amount_of(r->sample_bytes, ret).blocks;
+	r->frees += blocks;
 	if (e->time_ns > ret->time_ns)
-		r->site[ret->site].lifetime_ns += e->time_ns - ret->time_ns;
+		r->site[ret->site].lifetime_ns += (e->time_ns - ret->time_ns) * blocks;
 	return subtract(r, ret) ? TIDE_OK : TIDE_ERR_NOMEM;
 }
 
@@ -212,8 +219,9 @@ static enum tide_status end_realloc(struct tide_replay *r, const struct step *e,
 	p->runs = false;
 	if (!failed || !p->old.addr)
 		return TIDE_OK;
-	r->frees--;
-	r->site[p->old.site].frees--;
+	uint64_t blocks = tide_amount_of(r->sample_bytes, &p->old).blocks;
+	r->frees -= blocks;
+	r->site[p->old.site].frees -= blocks;
 	if (r->frozen)
 		p->old.flags |= TIDE_BLOCK_LATER;
 	return put(r, &p->old);
@@ -243,8 +251,9 @@ static enum tide_status apply(struct tide_replay *r, const struct step *e)
 	case TIDE_KIND_REALLOC_FAILED:
 	case TIDE_KIND_PYREALLOC_FAILED:
 		return end_realloc(r, e, e->kind == TIDE_KIND_PYREALLOC_FAILED, true);
+	case TIDE_KIND_REALLOC_GONE:
 	case TIDE_KIND_PYREALLOC_GONE:
-		return end_realloc(r, e, true, false);
+		return end_realloc(r, e, e->kind == TIDE_KIND_PYREALLOC_GONE, false);
 	default:
 		return TIDE_OK;
 	}
@@ -330,8 +339,9 @@ static enum tide_status carry_sites(struct tide_replay *r, const struct tide_car
 		number[i] = tide_replay_site(r, c->site[i].native, c->site[i].python);
 		if (number[i] == UINT32_MAX)
 			return TIDE_ERR_NOMEM;
-		r->site[number[i]].allocs += c->site[i].allocs;
-		r->site[number[i]].alloc_bytes += c->site[i].alloc_bytes;
+		struct tide_amount a = tide_amount_of_sum(r->sample_bytes, c->site[i].alloc_bytes, c->site[i].allocs);
+		r->site[number[i]].allocs += a.blocks;
+		r->site[number[i]].alloc_bytes += a.bytes;
 	}
 	return TIDE_OK;
 }
@@ -352,9 +362,11 @@ enum tide_status tide_replay_carried(struct tide_replay *r, const struct tide_ca
 		status = put(r, &live);
 	}
 	free(number);
-	r->allocs += c->totals.allocs;
-	r->frees += c->totals.frees;
-	r->alloc_bytes += c->totals.alloc_bytes;
+	struct tide_amount all = tide_amount_of_sum(r->sample_bytes, c->totals.alloc_bytes, c->totals.allocs);
+	double weight = c->totals.allocs ? (double)all.blocks / (double)c->totals.allocs : 1;
+	r->allocs += all.blocks;
+	r->frees += r->sample_bytes ? (uint64_t)((double)c->totals.frees * weight) : c->totals.frees;
+	r->alloc_bytes += all.bytes;
 	r->peak_bytes = r->live_bytes;
 	r->peak_ns = c->cut_ns;
 	r->peaks++;

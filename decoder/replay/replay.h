@@ -47,9 +47,10 @@ struct tide_replay {
 	uint64_t peaks; /* how often there was a new highest */
 	bool forked;    /* the caller's: a forked child's log, so a block that is not known is its parent's */
 	bool carried;   /* events were overwritten: blocks that died since then are freed without having been seen */
+	uint64_t sample_bytes; /* of the log, set before the first event; 0: none, sums are exact */
 };
 
-/* Zero is the initial state; tide_blocks_window may then be told the times. */
+/* Zero is the initial state, but for sample_bytes; tide_blocks_window may then be told the times. */
 void tide_replay_release(struct tide_replay *);
 /* What outlived its events, before the first event. TIDE_OK or TIDE_ERR_NOMEM. */
 enum tide_status tide_replay_carried(struct tide_replay *, const struct tide_carried *);

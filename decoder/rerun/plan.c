@@ -261,7 +261,7 @@ static void end_realloc(struct planner *p, const struct tide_event *e, bool pyth
 		p->live -= old.size;
 	if (e->kind == TIDE_KIND_REALLOC_ALLOC || e->kind == TIDE_KIND_PYREALLOC_ALLOC)
 		allocate(p, e, python, old.addr ? &slot : NULL);
-	else if (old.addr && e->kind == TIDE_KIND_PYREALLOC_GONE)
+	else if (old.addr && (e->kind == TIDE_KIND_PYREALLOC_GONE || e->kind == TIDE_KIND_REALLOC_GONE))
 		drop(p, &old);
 	else if (old.addr)
 		keep(p, &old);
@@ -370,6 +370,7 @@ static void on_event(struct planner *p, const struct tide_event *e)
 		break;
 	case TIDE_KIND_REALLOC_ALLOC:
 	case TIDE_KIND_REALLOC_FAILED:
+	case TIDE_KIND_REALLOC_GONE:
 		end_realloc(p, e, false);
 		break;
 	case TIDE_KIND_PYREALLOC_ALLOC:

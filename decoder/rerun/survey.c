@@ -281,7 +281,7 @@ static void look_at(struct pass *p, uint32_t number)
 static void on_event(struct pass *p, const struct tide_event *e)
 {
 	unsigned fields = tide_kind_fields(e->kind);
-	bool python = e->kind >= TIDE_KIND_PYALLOC && e->kind <= TIDE_KIND_PYREALLOC_GONE;
+	bool python = tide_kind_is_python(e->kind);
 	enum tide_status status = tide_replay_event(&p->replay, e);
 	struct tide_block_live old;
 	p->status = status ? status : p->status;

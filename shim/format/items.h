@@ -56,7 +56,8 @@ enum { TIDE_ADDR_NEAR_ALLOC = 0, TIDE_ADDR_NEAR_FREE = 1, TIDE_ADDR_FRONTIER = 2
 	X(FORK, 24, "fork", TIDE_F_VALUE)                                                     \
 	X(MARK, 25, "mark", TIDE_F_VALUE)                                                     \
 	X(EPOCH, 26, "epoch", TIDE_F_TICKS | TIDE_F_VALUE)                                    \
-	X(FOUND, 27, "found", TIDE_F_VALUE)
+	X(FOUND, 27, "found", TIDE_F_VALUE)                                                   \
+	X(REALLOC_GONE, 28, "realloc-gone", 0)
 
 enum tide_field {
 	TIDE_F_TICKS = 1,    /* varint: clock ticks since the block's last time */
@@ -83,6 +84,13 @@ enum tide_kind {
 static inline bool tide_kind_is_pool(unsigned kind)
 {
 	return kind == TIDE_KIND_PYALLOC || kind == TIDE_KIND_PYREALLOC_ALLOC;
+}
+
+/* Of blocks inside pools. */
+static inline bool tide_kind_is_python(unsigned kind)
+{
+	return (kind >= TIDE_KIND_PYALLOC && kind <= TIDE_KIND_PYREALLOC_ALLOC) || kind == TIDE_KIND_PYREALLOC_FAILED ||
+	       kind == TIDE_KIND_PYREALLOC_GONE;
 }
 
 /* Items that are operations of the program; the others say when, by whom, and in which order. */

@@ -277,7 +277,7 @@ static int first_of(const uint8_t *bytes, size_t len)
 static void bad_items(void **state)
 {
 	(void)state;
-	static const uint8_t no_kind[] = {0, 0}, newer_kind[] = {0, 28}, cut_kind[] = {0}, cut_free[] = {7},
+	static const uint8_t no_kind[] = {0, 0}, newer_kind[] = {0, 29}, cut_kind[] = {0}, cut_free[] = {7},
 			     pop_nothing[] = {11, 0x10, 0, 0}, no_word[] = {11, 0x01, 9, 0, 0},
 			     too_deep[] = {11, 0x0f, 0xff, 0x7f, 0}, words_full[] = {11, 0x03, 0, 2, 0, 2, 0, 2, 0, 0},
 			     same_and_next[] = {11 | 0x30, 0, 0}, next_of_nothing[] = {11 | 0x20, 0, 0},
@@ -303,10 +303,10 @@ static void kinds(void **state)
 	assert_string_equal(tide_kind_name(TIDE_KIND_ALLOC), "malloc");
 	assert_string_equal(tide_kind_name(27), "found");
 	assert_null(tide_kind_name(0));
-	assert_null(tide_kind_name(28));
+	assert_null(tide_kind_name(29));
 	assert_null(tide_kind_name(1000));
 	assert_int_equal(tide_kind_fields(1000), 0);
-	for (unsigned i = 1; i < 28; i++)
+	for (unsigned i = 1; i < 29; i++)
 		assert_non_null(tide_kind_name(i));
 }
 

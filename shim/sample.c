@@ -1,0 +1,58 @@
+#include "sample.h"
+
+#include "sys.h"
+
+uint64_t tide_sample_mean;
+__thread struct tide_draw tide_draw __attribute__((tls_model("initial-exec")));
+
+/* Natural logarithm of x in (0, 1], without libm: 2 * atanh((m - 1) / (m + 1)) for a mantissa m near 1. */
+static double logarithm(double x)
+{
+	const double ln2 = 0.69314718055994530942;
+	int twos = 0;
+	for (; x < 0.70710678118654752440; twos++)
+		x *= 2;
+	double t = (x - 1) / (x + 1), square = t * t, sum = 0;
+	for (int n = 15; n > 0; n -= 2)
+		sum = sum * square + 1.0 / n;
+	return 2 * t * sum - twos * ln2;
+}
+
+/* xorshift64*, Marsaglia 2003, Vigna 2016. */
+static uint64_t next_random(void)
+{
+	uint64_t x = tide_draw.random;
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	tide_draw.random = x;
+	return x * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+/* Exponentially distributed with the mean; at least 1. */
+static int64_t distance(void)
+{
+	double u = (double)((next_random() >> 11) + 1) * 0x1p-53;
+	double bytes = -logarithm(u) * (double)tide_sample_mean;
+	return bytes < 0x1p62 ? (int64_t)bytes + 1 : INT64_C(1) << 62;
+}
+
+static void seed(void)
+{
+	uint64_t random = 0;
+	if (tide_sys_random(&random, sizeof random) != 0)
+		random = tide_ticks() * UINT64_C(0x9e3779b97f4a7c15) ^ (uintptr_t)&tide_draw;
+	tide_draw.random = random ? random : 1;
+}
+
+bool tide_draw_next(size_t size)
+{
+	if (tide_draw.random == 0) { /* nothing was drawn: the count down to here meant nothing */
+		seed();
+		tide_draw.left = distance() - (size ? (int64_t)(size & INT64_MAX) : 1);
+		if (tide_draw.left > 0)
+			return false;
+	}
+	tide_draw.left = distance();
+	return true;
+}
