@@ -8,8 +8,7 @@
 #define DEFAULT_SIZE (UINT64_C(64) << 20)
 #define DEFAULT_STACK 64
 #define DEFAULT_CENSUS_NS UINT64_C(1000000000)
-/* Until `sites` exists, plain preloading records arena events: full object events are for `tidemark record`. */
-#define DEFAULT_PYTHON TIDE_PYTHON_ARENAS
+#define DEFAULT_PYTHON TIDE_PYTHON_SITES
 
 /* Digits only; the byte after them in *end. False: none, or too many. */
 static bool number(const char *text, uint64_t *ret, const char **end)

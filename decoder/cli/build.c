@@ -1,6 +1,7 @@
 /* The report of one log. */
 #include "cli/build.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 json_t *tide_build_place_at(const struct tide_loaded *l, uint32_t native, uint32_t python)
@@ -48,6 +49,41 @@ static bool append_frame(void *frames, const struct tide_symbol *s)
 	return true;
 }
 
+struct type_blocks {
+	uint32_t type;
+	uint64_t blocks;
+};
+
+static int most_blocks_first(const void *a, const void *b)
+{
+	const struct type_blocks *x = a, *y = b;
+	if (x->blocks != y->blocks)
+		return x->blocks < y->blocks ? 1 : -1;
+	return x->type < y->type ? -1 : x->type > y->type;
+}
+
+/* Types of the objects among a pin's blocks, most first; empty where no census told them. */
+static json_t *types(const struct tide_analysis *a, const struct tide_pin *p)
+{
+	const struct tide_type_counts *t = &a->types;
+	struct type_blocks *sum = calloc(t->names + 1u, sizeof *sum);
+	json_t *list = json_array();
+	for (uint32_t i = 0; sum && i < t->counts; i++) {
+		const struct tide_type_count *c = &t->count[i];
+		if (c->site >= a->grouped || a->group[c->site] != p->group)
+			continue;
+		sum[c->type - 1].type = c->type;
+		sum[c->type - 1].blocks += c->blocks;
+	}
+	if (sum)
+		qsort(sum, t->names, sizeof *sum, most_blocks_first);
+	for (uint32_t i = 0; sum && i < t->names && sum[i].blocks; i++)
+		json_array_append_new(list, json_pack("{s:o, s:o}", "name", tide_json_text(t->name[sum[i].type - 1]),
+						      "blocks", tide_json_count(sum[i].blocks)));
+	free(sum);
+	return list;
+}
+
 static json_t *pins(const struct tide_loaded *l, size_t top)
 {
 	json_t *rows = json_array();
@@ -60,8 +96,7 @@ static json_t *pins(const struct tide_loaded *l, size_t top)
 		json_array_append_new(rows, tide_row(&tide_table_pins, tide_json_count(p->pins_bytes),
 						     tide_json_count(p->releases_bytes), tide_json_count(p->arenas),
 						     tide_json_count(p->blocks), tide_json_count(p->bytes), place,
-						     under, json_array(), /* types: no log says them yet */
-						     stack));
+						     under, types(l->analysis, p), stack));
 	}
 	return rows;
 }

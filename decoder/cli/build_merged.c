@@ -39,7 +39,7 @@ static json_t *coverage(const json_t *reports)
 	json_t *sum = sum_of(reports, "coverage");
 	size_t i;
 	const json_t *r;
-	long long first = 0, sample = 0;
+	long long first = 0, sample = 0, sites = 0;
 	json_array_foreach(reports, i, r)
 	{
 		const json_t *c = json_object_get(r, "coverage");
@@ -48,7 +48,10 @@ static json_t *coverage(const json_t *reports)
 			first = start;
 		if (tide_number_at(c, "sample_bytes") > sample)
 			sample = tide_number_at(c, "sample_bytes");
+		if (tide_number_at(c, "python_sites_ns") > sites)
+			sites = tide_number_at(c, "python_sites_ns");
 	}
+	json_object_set_new(sum, "python_sites_ns", sites ? json_integer(sites) : json_null());
 	json_object_set_new(sum, "window_start_ns", json_integer(first));
 	json_object_set_new(sum, "sample_bytes", json_integer(sample));
 	json_object_del(sum, "python_frames");

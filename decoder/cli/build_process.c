@@ -70,6 +70,9 @@ json_t *tide_build_coverage(const struct tide_log *log, const struct tide_analys
 	json_object_set_new(o, "window_start_ns", tide_json_count(l->first_ns));
 	json_object_set_new(o, "order_anomalies", tide_json_count(l->order_anomalies));
 	json_object_set_new(o, "damaged", json_boolean(l->damaged));
+	json_object_set_new(o, "python_sites_ns", a && a->sites_ns ? tide_json_count(a->sites_ns) : json_null());
+	json_object_set_new(o, "python_siteless_blocks",
+			    a && a->sites_ns ? tide_json_count(a->siteless_blocks) : json_null());
 	json_object_set_new(o, "python_frames", p->python ? json_boolean(p->python_usable) : json_null());
 	return o;
 }

@@ -112,7 +112,7 @@ static bool environment(const struct tide_args *args, const char *shim, const ch
 		  set("TIDEMARK_SESSION", number) && set("TIDEMARK_SIZE", args->size) &&
 		  set("TIDEMARK_SAMPLE", args->sample) && set("TIDEMARK_PYTHON", args->python) &&
 		  set("TIDEMARK_EXE", args->exe) && set("TIDEMARK_STACK", args->stack) &&
-		  set("TIDEMARK_CENSUS", args->census) && setenv("TIDEMARK_PYTHON", "objects", 0) == 0;
+		  set("TIDEMARK_CENSUS", args->census);
 	free(value);
 	return ok;
 }
@@ -232,8 +232,8 @@ static const struct tide_opt options[] = {
 		 dir),
 	TIDE_OPT("--size", "N", "bytes of one log, fixed (suffix K, M, G); 64M by default", TIDE_OPT_TEXT, size),
 	TIDE_OPT("--sample", "N", "0: every event; else one in N bytes on average", TIDE_OPT_TEXT, sample),
-	TIDE_OPT("--python", "off|arenas|sites|objects", "what of Python is recorded; objects by default",
-		 TIDE_OPT_WORD, python),
+	TIDE_OPT("--python", "off|arenas|sites|objects", "what of Python is recorded; sites by default", TIDE_OPT_WORD,
+		 python),
 	TIDE_OPT("--stack", "N", "most frames kept of a stack; 64 by default", TIDE_OPT_TEXT, stack),
 	TIDE_OPT("--census", "off|TIME", "least time between censuses of resident memory, such as 1s", TIDE_OPT_TEXT,
 		 census),

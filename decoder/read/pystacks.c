@@ -44,14 +44,16 @@ static int get_site(struct last *last, struct tide_stacks *stacks, struct tide_i
 int tide_pystacks_parse(struct tide_pystacks *s, struct tide_stacks *stacks, const uint8_t *payload, size_t len)
 {
 	struct tide_in in = tide_in_of(payload, len);
-	uint64_t site = tide_get_varint(&in);
 	struct last last = {.n = 0};
-	int got = in.bad ? 0 : 1;
+	uint64_t site = 0;
+	int got = 1;
 	if (!s->node_plus_one)
 		s->node_plus_one = calloc(TIDE_PYSTACK_NUMBERS, sizeof *s->node_plus_one);
 	if (!s->node_plus_one)
 		return TIDE_ERR_NOMEM;
-	for (; got == 1 && tide_in_left(&in) > 0; site++) {
+	while (got == 1 && tide_in_left(&in) > 0) {
+		uint64_t step = tide_get_varint(&in);
+		site += step < TIDE_PYSTACK_NUMBERS ? step : TIDE_PYSTACK_NUMBERS;
 		got = site < TIDE_PYSTACK_NUMBERS ? get_site(&last, stacks, &in) : 0;
 		if (got == 1)
 			s->node_plus_one[site] = (last.n ? last.node[last.n - 1] : 0) + 1;

@@ -276,6 +276,10 @@ void tide_page_coverage(const struct tide_sink *sink, const json_t *c)
 	if (tide_number_at(c, "sample_bytes"))
 		fprintf(sink->out, "  sampled, one in %s on average: sizes and counts are estimates\n",
 			tide_bytes_text(a, tide_number_at(c, "sample_bytes")));
+	if (tide_number_at(c, "python_sites_ns"))
+		fprintf(sink->out,
+			"  Python's blocks are as of the last census that counted them (TIDEMARK_PYTHON=sites)\n");
+	fact(sink, tide_number_at(c, "python_siteless_blocks"), "of Python's blocks: not known where they were made");
 	if (json_is_false(json_object_get(c, "python_frames")))
 		fprintf(sink->out, "  this Python version's frames are not known: native stacks only\n");
 }

@@ -44,6 +44,8 @@ static bool find_functions(const struct tide_unwind_module *m)
 	tide_py.holder_state = tide_module_symbol(m, "_PyThreadState_UncheckedGet");
 	if (!tide_py.holder_state) /* its name from 3.13 on */
 		tide_py.holder_state = tide_module_symbol(m, "PyThreadState_GetUnchecked");
+	tide_py.first_interpreter = tide_module_symbol(m, "PyInterpreterState_Head");
+	tide_py.next_interpreter = tide_module_symbol(m, "PyInterpreterState_Next");
 	tide_py.has_gil = tide_module_symbol(m, "PyGILState_Check");
 	tide_py.is_finalizing = tide_module_symbol(m, "Py_IsFinalizing");
 	if (!tide_py.is_finalizing)

@@ -31,7 +31,9 @@ struct tide_py {
 	enum tide_python_mode mode;
 	_Atomic uint32_t
 		code_deaths; /* known code objects that died: what was kept of frames before may be of other code */
-	void *(*thread_state)(void); /* PyGILState_GetThisThreadState: no lock, NULL outside Python */
+	void *(*thread_state)(void);      /* PyGILState_GetThisThreadState: no lock, NULL outside Python */
+	void *(*first_interpreter)(void); /* PyInterpreterState_Head, _Next */
+	void *(*next_interpreter)(void *);
 	void *(*holder_state)(void); /* _PyThreadState_UncheckedGet: of whoever has the GIL; faster */
 	int (*has_gil)(void);        /* PyGILState_Check */
 	int (*is_finalizing)(void);
@@ -69,11 +71,22 @@ extern uint16_t tide_py_site_no_frames; /* that of allocations outside of any fr
 /* The site of an allocation by the calling thread, made at its first sight. */
 uint16_t tide_py_site_here(void);
 void tide_py_sites_init(void);
-/* Defines the sites that no definition names yet. */
-void tide_py_define_sites(void);
+/* A set of sites, by number. */
+struct tide_py_site_set {
+	uint64_t bit[(UINT16_MAX + 1) / 64];
+};
+static inline void tide_py_site_set_add(struct tide_py_site_set *set, uint16_t site)
+{
+	set->bit[site / 64] |= UINT64_C(1) << (site % 64);
+}
+/* After a census: defines those sites of live blocks that no definition names yet. If the census was `whole`, numbers of sites
+ * that no live block has and no definition names may be given out again. With the GIL. */
+void tide_py_define_sites(const struct tide_py_site_set *live, bool whole);
 void tide_py_sites_fork_child(void);
 
-/* pools.c: bytes from a pool's block to what the allocator hands out: 0, but with debugging allocators. */
+/* pools.c: the sites of all live blocks. With the GIL. False: not all could be seen. */
+bool tide_py_live_sites(struct tide_py_site_set *ret);
+/* Bytes from a pool's block to what the allocator hands out: 0, but with debugging allocators. */
 extern uint32_t tide_py_block_skew;
 void tide_py_learn_skew(const void *block);
 

@@ -47,6 +47,8 @@ static struct scratch {
 	struct counted slot[COUNTED_SLOTS];
 	uint16_t used[COUNTED_MOST];
 	uint32_t counted;
+	struct tide_py_site_set live;
+	bool whole; /* all live blocks are in that set */
 	uint8_t record[64 + COUNTED_MOST * ENTRY_CAP];
 } * scratch; /* whoever takes a census has it alone */
 
@@ -141,6 +143,7 @@ static bool count(const struct taking *t, const struct counted *what)
 			continue;
 		if (!c->blocks) {
 			*c = *what;
+			tide_py_site_set_add(&scratch->live, what->site);
 			scratch->used[scratch->counted++] = (uint16_t)(i % COUNTED_SLOTS);
 		} else {
 			c->blocks += what->blocks;
@@ -165,20 +168,34 @@ static bool find_free(const struct pool *p, const uint8_t *pool, uint32_t carved
 	return found + p->count == carved;
 }
 
+/* How many blocks a pool has been carved into, with the bits of the free ones set. 0: it is not as a pool should be. */
+static uint32_t look_into(const struct pool *p, const uint8_t *pool, uint64_t *free)
+{
+	uint32_t carved = 0;
+	if (p->next_offset > sizeof *p && p->next_offset <= tide_py.version->pool)
+		carved = (p->next_offset - (uint32_t)sizeof *p) / block_bytes(p);
+	return find_free(p, pool, carved, free) ? carved : 0;
+}
+
+static inline bool is_free(const uint64_t *free, uint32_t block)
+{
+	return free[block / 64] >> (block % 64) & 1;
+}
+
 static bool count_pool(const struct taking *t, const struct pool *p, const uint8_t *pool, bool types)
 {
 	uint64_t free[BLOCKS_MOST / 64] = {0};
-	uint32_t size = block_bytes(p), carved = 0;
+	uint32_t size = block_bytes(p), carved = look_into(p, pool, free);
 	const uint16_t *marks = tide_py_mark_of(pool);
 	struct counted what = {.size_class = (uint8_t)p->size_class, .blocks = p->count};
-	if (p->next_offset > sizeof *p && p->next_offset <= tide_py.version->pool)
-		carved = (p->next_offset - (uint32_t)sizeof *p) / size;
-	if (!marks || !find_free(p, pool, carved, free))
+	if (!marks || !carved) {
+		scratch->whole = false;
 		return count(t, &what);
+	}
 	what.blocks = 1;
 	for (uint32_t i = 0; i < carved; i++) {
 		uint32_t at = (uint32_t)sizeof *p + i * size + tide_py_block_skew;
-		if (free[i / 64] >> (i % 64) & 1)
+		if (is_free(free, i))
 			continue;
 		what.site = marks[at / ALIGNMENT];
 		what.type = types ? tide_py_type_of(pool + at, (uint32_t)sizeof *p + (i + 1) * size - at) : 0;
@@ -186,6 +203,38 @@ static bool count_pool(const struct taking *t, const struct pool *p, const uint8
 			return false;
 	}
 	return true;
+}
+
+/* The same without a census, for its sites alone. */
+static bool sites_of_pool(const struct pool *p, const uint8_t *pool, struct tide_py_site_set *set)
+{
+	uint64_t free[BLOCKS_MOST / 64] = {0};
+	uint32_t carved = look_into(p, pool, free);
+	const uint16_t *marks = tide_py_mark_of(pool);
+	for (uint32_t i = 0; i < carved && marks; i++)
+		if (!is_free(free, i))
+			tide_py_site_set_add(set,
+					     marks[(sizeof *p + i * block_bytes(p) + tide_py_block_skew) / ALIGNMENT]);
+	return carved && marks;
+}
+
+static bool sites_of_arena(void *arg, const struct tide_py_arena *a)
+{
+	uintptr_t pool_bytes = tide_py.version->pool, base = atomic_load_explicit(&a->base, memory_order_relaxed);
+	bool whole = true;
+	for (uintptr_t at = (base + pool_bytes - 1) / pool_bytes * pool_bytes; at + pool_bytes <= base + a->bytes;
+	     at += pool_bytes) {
+		const struct pool *p = (const struct pool *)at;
+		if (is_used(p) && p->count)
+			whole = sites_of_pool(p, (const uint8_t *)at, arg) && whole;
+	}
+	return whole;
+}
+
+bool tide_py_live_sites(struct tide_py_site_set *ret)
+{
+	memset(ret, 0, sizeof *ret);
+	return tide_py_each_arena(sites_of_arena, ret);
 }
 
 static bool put_sites(const struct taking *t, const struct tide_py_arena *a, uintptr_t first, uint32_t pools)
@@ -211,8 +260,10 @@ static bool put_arena(void *arg, const struct tide_py_arena *a)
 	t->arena = atomic_load_explicit(&a->base, memory_order_relaxed);
 	uintptr_t first = (t->arena + pool_bytes - 1) / pool_bytes * pool_bytes;
 	uint32_t pools = (uint32_t)((t->arena + a->bytes - first) / pool_bytes);
-	if (pools > POOLS_MOST || !read_headers(t, first, pools))
+	if (pools > POOLS_MOST || !read_headers(t, first, pools)) {
+		scratch->whole = false;
 		return true;
+	}
 	return put_headers(t, a, pools) && (!t->sites || put_sites(t, a, first, pools));
 }
 
@@ -241,9 +292,12 @@ void tide_python_census(struct tide_census_writer *w)
 	t.sites = t.direct && tide_py.mode == TIDE_PYTHON_SITES;
 	if (!scratch)
 		return;
+	scratch->whole = true;
 	if (t.sites) {
-		tide_py_define_sites();
+		memset(&scratch->live, 0, sizeof scratch->live);
 		tide_py_types_begin();
 	}
-	tide_py_each_arena(put_arena, &t);
+	bool all = tide_py_each_arena(put_arena, &t);
+	if (t.sites)
+		tide_py_define_sites(&scratch->live, all && scratch->whole);
 }

@@ -1,7 +1,8 @@
 /*
  * Sites: whole Python stacks, each once, as nodes of a tree (parent, frame word). A thread remembers the nodes of its last stack, so
- * an allocation costs a comparison of frames and one look-up for those that changed. Ids of sites are 16 bits, given out
- * once; when seven eighths are gone, new stacks are told by their innermost frame alone, and then not at all: counted.
+ * an allocation costs a comparison of frames and one look-up for those that changed. Sites have 16-bit numbers. A number that no
+ * definition in the log names, and no live block has, can be given out again; when all the same seven eighths are in use, new
+ * stacks are told by their innermost frame alone, and when all are, not at all: counted.
  *
  * Everything is under the GIL, but for subinterpreters with one of their own (3.12): the tree is under a lock of ours.
  */
@@ -56,7 +57,11 @@ static struct {
 	uint32_t *slot; /* open addressing; 0 free */
 	uint32_t mask;
 	uint32_t *site_node; /* by site */
-	uint32_t sites, defined;
+	uint32_t sites;      /* numbers ever given out */
+	uint16_t *spare;     /* numbers that can be given out again */
+	uint32_t spares;
+	uint64_t sweep_at; /* ticks: not before */
+	struct tide_py_site_set *defined, *swept;
 	uint32_t cut; /* the node of CUT_LIMIT below the root */
 	struct mine *free, *all;
 	uint8_t *batch;
@@ -130,8 +135,12 @@ void tide_py_sites_init(void)
 {
 	tree.node = tide_sys_memory(NODES_MOST * sizeof *tree.node);
 	tree.site_node = tide_sys_memory((SITES_MOST + 1) * sizeof *tree.site_node);
+	tree.spare = tide_sys_memory((SITES_MOST + 1) * sizeof *tree.spare);
+	tree.defined = tide_sys_memory(2 * sizeof *tree.defined);
+	tree.swept = tree.defined + 1;
 	tree.nodes = 1;
-	if (!tree.node || !tree.site_node || !grow() || !(tree.cut = child_of(0, TIDE_WORD_CUT_LIMIT)))
+	if (!tree.node || !tree.site_node || !tree.spare || !tree.defined || !grow() ||
+	    !(tree.cut = child_of(0, TIDE_WORD_CUT_LIMIT)))
 		tree.node = NULL;
 	/* without a key, memory of threads that end is not given back */
 	tree.has_key = pthread_key_create(&tree.key, thread_ends) == 0;
@@ -161,7 +170,43 @@ static struct mine *take_mine(void)
 
 static bool nearly_full(void)
 {
-	return tree.sites >= SITES_MOST / 8 * 7 || tree.nodes >= NODES_MOST / 8 * 7;
+	return tree.sites - tree.spares >= SITES_MOST / 8 * 7 || tree.nodes >= NODES_MOST / 8 * 7;
+}
+
+/* Another interpreter with a lock of its own might be using a number while we find that nobody does. */
+static bool is_alone(void)
+{
+	if (tide_py.version->minor < 12)
+		return true;
+	return tide_py.first_interpreter && tide_py.next_interpreter &&
+	       !tide_py.next_interpreter(tide_py.first_interpreter());
+}
+
+/* Lock held. Takes back the numbers that nobody needs. */
+static void take_back(const struct tide_py_site_set *live)
+{
+	for (uint32_t site = 1; site <= tree.sites; site++) {
+		uint64_t bit = UINT64_C(1) << (site % 64);
+		struct node *n = &tree.node[tree.site_node[site]];
+		if ((live->bit[site / 64] | tree.defined->bit[site / 64]) & bit || n->site != site)
+			continue;
+		n->site = 0;
+		tree.spare[tree.spares++] = (uint16_t)site;
+	}
+}
+
+/* Half of the numbers are in use: which are still needed? At most one part in fifty of the time is spent on finding out. */
+__attribute__((noinline)) static void sweep(void)
+{
+	uint64_t begin = tide_ticks();
+	if (begin < tree.sweep_at || !is_alone())
+		return;
+	bool whole = tide_py_live_sites(tree.swept);
+	tree.sweep_at = tide_ticks() + 50 * (tide_ticks() - begin);
+	if (!whole || !tide_trylock(&tree.lock))
+		return;
+	take_back(tree.swept);
+	tide_unlock(&tree.lock);
 }
 
 static inline struct memo *memo_of(struct mine *m, uint32_t parent, uint64_t at)
@@ -196,24 +241,36 @@ static inline uint32_t node_of(struct mine *m, uint32_t parent, uint32_t i)
 	return learn(m, parent, i);
 }
 
+/* Lock held. 0: no number is left. */
+static uint16_t number_for(uint32_t node)
+{
+	/* the last eighth is for innermost frames, each by itself */
+	if (node && nearly_full() && tree.node[node].parent != tree.cut)
+		node = child_of(tree.cut, tree.node[node].word);
+	if (tree.node[node].site)
+		return tree.node[node].site;
+	if (!tree.spares && tree.sites >= SITES_MOST)
+		return 0;
+	uint16_t site = tree.spares ? tree.spare[--tree.spares] : (uint16_t)++tree.sites;
+	tree.site_node[site] = node;
+	tree.node[node].site = site;
+	return site;
+}
+
 __attribute__((noinline)) static uint16_t new_site(uint32_t node)
 {
-	uint16_t site = TIDE_PY_SITE_UNKNOWN;
-	if (tree.sites >= SITES_MOST) {
-		tide_count_loss(TIDE_LOSS_SITES, 1);
-		return TIDE_PY_SITE_OVERFLOW;
-	}
+	if (tree.sites - tree.spares >= SITES_MOST / 2)
+		sweep();
 	if (!tide_trylock(&tree.lock))
 		return TIDE_PY_SITE_UNKNOWN;
-	if (!tree.node[node].site) {
-		tree.site_node[++tree.sites] = node;
-		tree.node[node].site = (uint16_t)tree.sites;
-	}
-	site = tree.node[node].site;
-	if (node == 0)
+	uint16_t site = number_for(node);
+	if (node == 0 && site)
 		tide_py_site_no_frames = site;
 	tide_unlock(&tree.lock);
-	return site;
+	if (site)
+		return site;
+	tide_count_loss(TIDE_LOSS_SITES, 1);
+	return TIDE_PY_SITE_OVERFLOW;
 }
 
 /* Nodes of frames `i` and further in, which are not known. Returns the innermost's, UINT32_MAX: it cannot be told. */
@@ -277,14 +334,17 @@ static uint32_t words_of(uint32_t site, uint64_t *words)
 
 struct batch {
 	struct tide_out out;
+	uint32_t number;          /* of the site before */
 	uint64_t *words, *before; /* of this site and the one before it */
 	uint32_t n, n_before;
 };
 
-static void put_site(struct batch *b)
+static void put_site(struct batch *b, uint32_t site)
 {
 	uint32_t shared = 0;
 	uint64_t last = 0;
+	tide_out_varint(&b->out, site - b->number);
+	b->number = site;
 	while (shared < b->n && shared < b->n_before && b->words[shared] == b->before[shared])
 		last = b->words[shared++];
 	tide_out_varint(&b->out, b->n - shared);
@@ -299,29 +359,40 @@ static void put_site(struct batch *b)
 	b->words = swap;
 }
 
-/* By whoever takes the census: one at a time. */
-void tide_py_define_sites(void)
+static void put_batch(struct batch *b)
 {
-	struct batch b = {.n_before = 0};
+	struct tide_part part = {tree.batch, tide_out_len(&b->out)};
+	if (part.len)
+		tide_define(TIDE_DEF_PYSTACKS, &part, 1);
+	b->out = tide_out_of(tree.batch, BATCH);
+	b->number = b->n_before = 0;
+}
+
+/* By whoever takes the census: one at a time. */
+void tide_py_define_sites(const struct tide_py_site_set *live, bool whole)
+{
+	struct batch b = {.number = 0};
 	if (!tree.batch)
 		tree.batch = tide_sys_memory(BATCH + 2 * (TIDE_STACK_MAX + 2) * sizeof(uint64_t));
-	if (!tree.batch)
+	if (!tree.batch || !tree.node)
 		return;
+	b.out = tide_out_of(tree.batch, BATCH);
 	b.words = (uint64_t *)(tree.batch + BATCH);
 	b.before = b.words + TIDE_STACK_MAX + 2;
-	while (tree.defined < tree.sites) {
-		b.out = tide_out_of(tree.batch, BATCH);
-		b.n_before = 0;
-		tide_out_varint(&b.out, tree.defined + 1);
-		while (tree.defined < tree.sites) {
-			b.n = words_of(tree.defined + 1, b.words);
-			if ((size_t)(b.out.end - b.out.at) < (b.n + 3) * (size_t)TIDE_VARINT_MAX)
-				break;
-			put_site(&b);
-			tree.defined++;
-		}
-		struct tide_part part = {tree.batch, tide_out_len(&b.out)};
-		tide_define(TIDE_DEF_PYSTACKS, &part, 1);
+	for (uint32_t site = 1; site <= tree.sites; site++) {
+		uint64_t bit = UINT64_C(1) << (site % 64);
+		if (!(live->bit[site / 64] & ~tree.defined->bit[site / 64] & bit))
+			continue;
+		tree.defined->bit[site / 64] |= bit;
+		b.n = words_of(site, b.words);
+		if ((size_t)(b.out.end - b.out.at) < (b.n + 4) * (size_t)TIDE_VARINT_MAX)
+			put_batch(&b);
+		put_site(&b, site);
+	}
+	put_batch(&b);
+	if (whole && tree.sites - tree.spares >= SITES_MOST / 2 && is_alone() && tide_trylock(&tree.lock)) {
+		take_back(live);
+		tide_unlock(&tree.lock);
 	}
 }
 
@@ -329,7 +400,8 @@ void tide_py_define_sites(void)
 void tide_py_sites_fork_child(void)
 {
 	tide_unlock(&tree.lock);
-	tree.defined = 0;
+	if (tree.defined)
+		memset(tree.defined, 0, sizeof *tree.defined);
 	tree.free = NULL;
 	for (struct mine *m = tree.all; m; m = m->all) {
 		if (m == self.mine)

@@ -2,15 +2,19 @@
 from flask import Flask
 
 app = Flask(__name__)
-sessions = {}
+sessions = []
 
 
 class Session:
+    __slots__ = ("number",)
+
     def __init__(self, number):
         self.number = number
 
 
 class Row:
+    __slots__ = ("number",)
+
     def __init__(self, number):
         self.number = number
 
@@ -20,7 +24,7 @@ def build_page(number):
     for i in range(400000):
         rows.append(Row(i))
         if i % 20000 == 0:
-            sessions[number, i] = Session(number)  # the few that are kept
+            sessions.append(Session(number))  # the few that are kept
     return len(rows)
 
 
