@@ -32,7 +32,7 @@ static unsigned names_of(const struct tide_log *log, uint64_t word, struct name 
 		ret[0] = (struct name){word, NATIVE};
 		return 1;
 	}
-	code = tide_log_code(log, (uint32_t)((word & ~TIDE_WORD_PYTHON) >> 24));
+	code = tide_log_code(log, tide_word_code(word));
 	if (!code) {
 		ret[0] = (struct name){word, LINE};
 		return 1;

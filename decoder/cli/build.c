@@ -62,15 +62,25 @@ static int most_blocks_first(const void *a, const void *b)
 	return x->type < y->type ? -1 : x->type > y->type;
 }
 
-/* Types of the objects among a pin's blocks, most first; empty where no census told them. */
-static json_t *types(const struct tide_analysis *a, const struct tide_pin *p)
+/* Is the pin's place on the site's stack? */
+static bool is_under(const struct tide_loaded *l, const struct tide_type_count *c, const struct tide_pin *p)
 {
-	const struct tide_type_counts *t = &a->types;
+	uint32_t node = l->analysis->state.site[c->site].python;
+	uint64_t word = tide_log_node_word(l->log, p->python) & ~TIDE_WORD_PYTHON_ENTERED;
+	while (node && (tide_log_node_word(l->log, node) & ~TIDE_WORD_PYTHON_ENTERED) != word)
+		node = tide_log_node_parent(l->log, node);
+	return node != 0;
+}
+
+/* Types of the objects among a pin's blocks, most first; empty where no census told them. */
+static json_t *types(const struct tide_loaded *l, const struct tide_pin *p)
+{
+	const struct tide_type_counts *t = &l->analysis->types;
 	struct type_blocks *sum = calloc(t->names + 1u, sizeof *sum);
 	json_t *list = json_array();
 	for (uint32_t i = 0; sum && i < t->counts; i++) {
 		const struct tide_type_count *c = &t->count[i];
-		if (c->site >= a->grouped || a->group[c->site] != p->group)
+		if (!p->python || !is_under(l, c, p))
 			continue;
 		sum[c->type - 1].type = c->type;
 		sum[c->type - 1].blocks += c->blocks;
@@ -96,7 +106,7 @@ static json_t *pins(const struct tide_loaded *l, size_t top)
 		json_array_append_new(rows, tide_row(&tide_table_pins, tide_json_count(p->pins_bytes),
 						     tide_json_count(p->releases_bytes), tide_json_count(p->arenas),
 						     tide_json_count(p->blocks), tide_json_count(p->bytes), place,
-						     under, types(l->analysis, p), stack));
+						     under, types(l, p), stack));
 	}
 	return rows;
 }
