@@ -58,6 +58,7 @@ void tide_py_arenas_fork_child(void);
 
 /* objects.c: from inside the first arena callback, when no later set-up of the interpreter undoes it. */
 void tide_py_hook_objects(void);
+void tide_py_objects_fork_child(void);
 
 /* codes.c: id of a code object on the calling thread's stack, defined at first sight; 0: unknown. */
 uint32_t tide_py_code_id(const uint8_t *code);

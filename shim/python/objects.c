@@ -3,7 +3,7 @@
  * site that allocated it; then frees are not looked at, and go past us. Blocks that are not in a pool come from malloc,
  * whose hook records them; so a wrapper looks only at addresses inside known arenas.
  */
-#include "lock.h"
+#include "init.h"
 #include "python/interp.h"
 #include "python/marks.h"
 #include "record.h"
@@ -73,6 +73,7 @@ static unsigned calls = LOOK_EVERY - 1; /* racy, and only ever approximate */
 __attribute__((noinline)) static void look(const void *block)
 {
 	tide_py_learn_skew(block);
+	tide_adopt_file(); /* a forked child that allocates so much is worth a log, though it wrote few events */
 	tide_record_look();
 }
 
@@ -84,9 +85,10 @@ static inline void mark(const void *block, size_t size)
 	if (!at)
 		return;
 	uint16_t site = *at = tide_py_site_here();
-	/* an interpreter that finalizes runs without frames */
-	if (__builtin_expect(++calls % LOOK_EVERY == 0 || site == tide_py_site_no_frames, 0))
+	if (__builtin_expect(++calls % LOOK_EVERY == 0, 0))
 		look(block);
+	else if (__builtin_expect(site == tide_py_site_no_frames, 0))
+		tide_record_look(); /* an interpreter that finalizes runs without frames */
 }
 
 static void *mem_malloc(void *ctx, size_t size)
@@ -129,6 +131,11 @@ static void *obj_realloc(void *ctx, void *block, size_t size)
 	void *now = inner[DOMAIN_OBJ].realloc(ctx, block, size);
 	mark(now, size);
 	return now;
+}
+
+void tide_py_objects_fork_child(void)
+{
+	calls = 0;
 }
 
 static struct tide_py_allocator wrapper_of(int domain)
