@@ -19,8 +19,8 @@ def added(tmp_path, field, **env):
 
 
 def test_python(tmp_path):
-    """P47: at most 8 MB, in the default mode and when every object is recorded; the log's own pages included."""
-    for mode in ("arenas", "objects"):
+    """P47: at most 8 MB, in the default mode, sites, and in the others; the log's own pages included."""
+    for mode in ("arenas", "sites", "objects"):
         assert added(tmp_path, "Rss", TIDEMARK_PYTHON=mode) <= 8192
     for log in harness.logs_in(tmp_path):
         log.unlink()
