@@ -49,6 +49,20 @@ static uint64_t mix_stack(struct tide_log *log, uint64_t digest, uint32_t node)
 	return digest;
 }
 
+static uint64_t mix_carried(struct tide_log *log, uint64_t d)
+{
+	const struct tide_carried *c = tide_log_carried(log);
+	d = mix(mix(mix(d, c->epoch), c->totals.allocs), c->totals.alloc_bytes);
+	d = mix(mix(mix(d, c->totals.frees), c->totals.events), c->totals.sample_bytes);
+	for (size_t i = 0; i < c->blocks; i++)
+		d = mix(mix(mix(mix(d, c->block[i].addr), c->block[i].size), c->block[i].site), c->block[i].time_ns);
+	for (uint32_t i = 0; i < c->sites; i++) {
+		const struct tide_carried_site *s = &c->site[i];
+		d = mix_stack(log, mix_stack(log, mix(mix(d, s->allocs), s->alloc_bytes), s->native), s->python);
+	}
+	return d;
+}
+
 static uint64_t mix_facts(struct tide_log *log, uint64_t d)
 {
 	const struct tide_process *p = tide_log_process(log);
@@ -67,7 +81,7 @@ static uint64_t mix_facts(struct tide_log *log, uint64_t d)
 		if (tide_log_census(log, i, &blob) == TIDE_OK)
 			d = mix(mix(mix(d, blob.complete), blob.time_ns), tide_checksum(blob.bytes, blob.len, 0));
 	}
-	return mix(mix(mix(d, l->recorded), l->evicted), l->lost);
+	return mix(mix(mix(mix_carried(log, d), l->recorded), l->evicted), l->lost);
 }
 
 static struct answer ask(struct bend *b, size_t len, struct counts *counts)

@@ -53,6 +53,7 @@ json_t *tide_build_coverage(const struct tide_log *log, const struct tide_analys
 {
 	const struct tide_losses *l = tide_log_losses(log);
 	const struct tide_process *p = tide_log_process(log);
+	const struct tide_carried *c = tide_log_carried(log);
 	json_t *o = json_object(), *reasons = json_object();
 	json_object_set_new(o, "events", tide_json_count(l->recorded));
 	json_object_set_new(o, "in_window", tide_json_count(l->in_window));
@@ -68,6 +69,10 @@ json_t *tide_build_coverage(const struct tide_log *log, const struct tide_analys
 	json_object_set_new(o, "uncertain_bytes", a ? tide_json_count(a->uncertain_bytes) : json_null());
 	json_object_set_new(o, "sample_bytes", tide_json_count(p->super.sample_bytes));
 	json_object_set_new(o, "window_start_ns", tide_json_count(l->first_ns));
+	json_object_set_new(o, "carried_blocks", tide_json_count(c->blocks));
+	json_object_set_new(o, "carried_sample_bytes", tide_json_count(c->totals.sample_bytes));
+	json_object_set_new(o, "forgotten_blocks",
+			    tide_json_count(c->totals.dropped + c->totals.unknown + c->lost_blocks));
 	json_object_set_new(o, "order_anomalies", tide_json_count(l->order_anomalies));
 	json_object_set_new(o, "damaged", json_boolean(l->damaged));
 	json_object_set_new(o, "python_sites_ns", a && a->sites_ns ? tide_json_count(a->sites_ns) : json_null());

@@ -257,6 +257,10 @@ void tide_page_coverage(const struct tide_sink *sink, const json_t *c)
 			 tide_count_text(b, here));
 	tide_heading(sink, line);
 	fact(sink, tide_number_at(c, "evicted"), "overwritten: the log was full, the newest were kept");
+	fact(sink, tide_number_at(c, "carried_blocks"), "live blocks, and all sums by site, carried over from those");
+	fact(sink, tide_number_at(c, "carried_sample_bytes"),
+	     "bytes: what lives outgrew the log, and only a sample with this mean was carried over");
+	fact(sink, tide_number_at(c, "forgotten_blocks"), "blocks may have lived and could not be carried over");
 	fact(sink, tide_number_at(c, "lost"), "lost");
 	const char *reason;
 	json_t *count;

@@ -138,3 +138,33 @@ def test_python_objects(tmp_path):
     site, count = pairs.most_common(1)[0]
     assert 2940 <= count <= 3060, pairs  # tuples of the interpreter's free list are not allocated anew
     assert sums[site][0] >= count
+
+
+def test_more_lives_than_fits(tmp_path):
+    """Then a sample is carried, and says so; totals by site stay exact, and nothing dead is listed."""
+    done = harness.run([harness.PROGRAMS / "wrap_sites", 60000, 2000000], logs=tmp_path, env={"TIDEMARK_SIZE": "256K"})
+    assert done.returncode == 0
+    log = harness.only_log(tmp_path)
+    coverage = wrapped(log)
+    assert coverage["carried_sample_bytes"] > 0, coverage
+    blocks, sites = account(done.stdout)
+    found, sums, _ = told(log)
+    assert not [a for a, (size, _) in found.items() if a in blocks and blocks[a][0] != size]
+    rest = sorted(sums.values())
+    for name, total in sites.items():
+        assert total in rest, (name, total, "no site has these totals")
+        rest.remove(total)
+    listed = [a for a in blocks if a in found]
+    assert 500 < len(listed) < 60000
+
+
+def test_damage_is_told_of(tmp_path):
+    """A wrapped log with bits flipped, cut, and pages replaced: the same answer, or damage."""
+    done = harness.run([harness.PROGRAMS / "wrap_sites", 300, 200000], logs=tmp_path, env={"TIDEMARK_SIZE": "256K"})
+    assert done.returncode == 0
+    log = harness.only_log(tmp_path)
+    assert wrapped(log)["carried_blocks"] >= 200
+    times = os.environ.get("TIDEMARK_TEST_BENDS", "1500")
+    bent = harness.run([harness.BUILD / "tools" / "bend", log, times], timeout=3000)
+    assert bent.returncode == 0, bent.stdout.decode() + bent.stderr.decode()
+    assert b"silent 0, wrong sums 0" in bent.stdout
