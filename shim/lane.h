@@ -46,6 +46,8 @@ struct tide_self {
 	uint32_t tid;            /* 0: not asked yet */
 	bool busy;               /* inside tide_lane_enter .. leave: what comes now is a signal handler's */
 	bool retired;            /* past the destructor: no lane of its own any more */
+	bool realloc_open;       /* sampling: its last realloc-free was recorded, and is to be completed */
+	bool pyrealloc_open;
 };
 extern __thread struct tide_self tide_self __attribute__((tls_model("initial-exec")));
 

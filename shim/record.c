@@ -246,8 +246,8 @@ void tide_record_range(enum tide_kind kind, const struct tide_regs *regs, const 
 static bool *open_half(enum tide_kind kind)
 {
 	if (kind == TIDE_KIND_REALLOC_ALLOC || kind == TIDE_KIND_REALLOC_FREE || kind == TIDE_KIND_REALLOC_FAILED)
-		return &tide_draw.realloc_open;
-	return &tide_draw.pyrealloc_open;
+		return &tide_self.realloc_open;
+	return &tide_self.pyrealloc_open;
 }
 
 void tide_record_sampled_move(enum tide_kind kind, const struct tide_regs *regs, const void *addr, size_t size)

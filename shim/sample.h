@@ -17,10 +17,8 @@
 extern uint64_t tide_sample_mean;
 
 struct tide_draw {
-	int64_t left;      /* bytes up to the next point */
-	uint64_t random;   /* 0: the thread has not drawn yet */
-	bool realloc_open; /* its last realloc-free was recorded, and is to be completed */
-	bool pyrealloc_open;
+	int64_t left;    /* bytes up to the next point */
+	uint64_t random; /* 0: the thread has not drawn yet */
 };
 extern __thread struct tide_draw tide_draw __attribute__((tls_model("initial-exec")));
 
