@@ -6,15 +6,20 @@
 #include "logfile.h"
 #include "record.h"
 
+/* However many code objects there are, the log can say how its process ended, and of a few execs that failed before. */
+#define KEPT_FOR_THE_END 512u
+
 /* Hands out room; the counter moves only when it fits, so that a full region stays exact. */
-static uint8_t *reserve(size_t len)
+static uint8_t *reserve(enum tide_def_kind kind, size_t len)
 {
 	const struct tide_geometry *g = &tide_logfile.geometry;
+	bool last_word = kind == TIDE_DEF_END || kind == TIDE_DEF_RESUMED;
+	uint64_t room = g->defs_len - (last_word ? 0 : KEPT_FOR_THE_END);
 	struct tide_control *control = tide_logfile_at(g->control_off);
 	_Atomic uint64_t *used = (_Atomic uint64_t *)&control->word[TIDE_CTL_DEFS_USED][0];
 	uint64_t at = atomic_load_explicit(used, memory_order_relaxed);
 	do {
-		if (len > g->defs_len - at)
+		if (at > room || len > room - at)
 			return NULL;
 	} while (!atomic_compare_exchange_weak_explicit(used, &at, at + len, memory_order_relaxed,
 							memory_order_relaxed));
@@ -28,7 +33,7 @@ bool tide_define(enum tide_def_kind kind, const struct tide_part *parts, unsigne
 	for (unsigned i = 0; i < count; i++)
 		len += parts[i].len;
 	uint8_t *at = tide_logfile.base && len <= tide_logfile.geometry.defs_len
-			      ? reserve((len + TIDE_DEF_ALIGN - 1) / TIDE_DEF_ALIGN * TIDE_DEF_ALIGN)
+			      ? reserve(kind, (len + TIDE_DEF_ALIGN - 1) / TIDE_DEF_ALIGN * TIDE_DEF_ALIGN)
 			      : NULL;
 	if (!at) {
 		tide_count_loss(TIDE_LOSS_DEFINITIONS, 1);
