@@ -33,6 +33,8 @@ struct tide_arena {
 	enum tide_consequence consequence;
 };
 
+#define TIDE_PIN_TYPES 6u
+
 /* A place whose live blocks hold memory that nothing uses: a line, function or return address on their stacks, not
  * necessarily the innermost one (analyze/keys.h). */
 struct tide_pin {
@@ -45,7 +47,12 @@ struct tide_pin {
 	/* resident bytes that go back when all its blocks die: those that no malloc_trim would give back before; when nothing else
 	 * is done; when malloc_trim(0) is called then, all that this gives back */
 	uint64_t releases_bytes, returns_bytes, with_trim_bytes;
-	uint64_t error_bytes; /* these may be off by so much: whose cache takes the freed blocks is not known */
+	uint64_t error_bytes;  /* these may be off by so much: whose cache takes the freed blocks is not known */
+	struct tide_pin_type { /* Python types of its blocks, where they were seen; most first */
+		uint32_t type; /* number of a name in tide_analysis.types, from 1 */
+		uint64_t blocks;
+	} type[TIDE_PIN_TYPES];
+	uint32_t types;
 };
 
 /* The first `pins` of tide_analysis.pin, removed together, release `bytes` of pinned_bytes. */

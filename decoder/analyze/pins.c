@@ -186,6 +186,36 @@ static uint64_t take(struct search *s, uint32_t key)
 	return bytes;
 }
 
+static int most_blocks(const void *a, const void *b)
+{
+	const struct tide_pin_type *x = a, *y = b;
+	if (x->blocks != y->blocks)
+		return x->blocks < y->blocks ? 1 : -1;
+	return x->type < y->type ? -1 : x->type > y->type;
+}
+
+/* Types of the objects of those sites, most first. False: no memory. */
+static bool name_types(const struct tide_analysis *a, const uint8_t *under, uint32_t sites, struct tide_pin *p)
+{
+	struct tide_pin_type *all = calloc(a->types.names + 1ull, sizeof *all);
+	if (!all)
+		return false;
+	for (uint32_t i = 0; i < a->types.counts; i++) {
+		const struct tide_type_count *c = &a->types.count[i];
+		if (c->site < sites && under[c->site] && c->type <= a->types.names) {
+			all[c->type].type = c->type;
+			all[c->type].blocks += c->blocks;
+		}
+	}
+	qsort(all, a->types.names + 1ull, sizeof *all, most_blocks);
+	while (p->types < TIDE_PIN_TYPES && p->types <= a->types.names && all[p->types].blocks) {
+		p->type[p->types] = all[p->types];
+		p->types++;
+	}
+	free(all);
+	return true;
+}
+
 /* The pin's own numbers, for its blocks alone. Its site: one that has the key as its innermost frame, if there is one. */
 static bool describe(struct search *s, uint32_t key, struct tide_pin *p)
 {
@@ -215,7 +245,7 @@ static bool describe(struct search *s, uint32_t key, struct tide_pin *p)
 	p->python = r->site[p->site].python;
 	tide_keys_frame(&s->keys, &r->site[p->site], key, &p->native, &p->python);
 	struct tide_prediction told;
-	bool ok = tide_predict(s->j, under, &told);
+	bool ok = tide_predict(s->j, under, &told) && name_types(s->j->a, under, s->keys.sites, p);
 	free(under);
 	if (!ok)
 		return false;

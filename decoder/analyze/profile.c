@@ -252,6 +252,14 @@ static void add(struct tide_measures *m, const struct tide_site *s, bool uncerta
 		m->last_ns = s->last_ns;
 }
 
+/* At least a byte of what lives at all, so that nothing live is left out of a table. */
+static uint64_t suspect(const struct tide_analysis *a, uint32_t site)
+{
+	uint64_t live = a->state.site[site].live_bytes;
+	uint64_t bytes = site < a->growths ? (uint64_t)(a->growth[site].score * (double)live) : 0;
+	return live && !bytes ? 1 : bytes;
+}
+
 static void add_pin(struct tide_measures *m, const struct tide_pin *pin)
 {
 	m->arenas += pin->arenas;
@@ -309,8 +317,10 @@ enum tide_status tide_profile_add(struct tide_profile *p, const struct tide_anal
 			continue;
 		struct tide_profile_row *row = gather(g, symbols, &a->state.site[i]);
 		ok = row != NULL;
-		if (row)
+		if (row) {
 			add(&row->side[side], &a->state.site[i], uncertain);
+			row->side[side].suspect_bytes += suspect(a, i);
+		}
 		if (row && pin[i])
 			add_pin(&row->side[side], &a->pin[pin[i] - 1]);
 	}

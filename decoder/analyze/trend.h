@@ -21,6 +21,8 @@ struct tide_growth {           /* of one site, at the answer moment */
 	uint64_t bytes;        /* live now, beyond what was live half the events ago; 0: not more */
 	uint32_t rises, steps; /* of the steps since then, how many went up */
 	bool grows;            /* steadily, and much of it lately */
+	uint64_t old_bytes;    /* in blocks that live far longer than freed blocks of the site did */
+	double score;          /* how much like a leak, 0 to 1: tide_growth_score */
 };
 
 void tide_trend_release(struct tide_trend *); /* zero is a valid empty trend */
@@ -28,5 +30,8 @@ void tide_trend_release(struct tide_trend *); /* zero is a valid empty trend */
 bool tide_trend_event(struct tide_trend *, const struct tide_replay *, uint64_t index);
 /* `r` at the answer moment. */
 void tide_trend_site(const struct tide_trend *, const struct tide_replay *r, uint32_t site, struct tide_growth *ret);
+
+/* 0.6 for growing steadily, 0.3 for the share of bytes that have outlived their kind, 0.1 for the share of all that was ever allocated. */
+double tide_growth_score(const struct tide_growth *, const struct tide_site *);
 
 #endif

@@ -134,6 +134,7 @@ enum tide_status tide_watch_until(struct tide_watch *w, struct tide_replay *r, u
 
 enum tide_status tide_watch_event(struct tide_watch *w, const struct tide_replay *r, const struct tide_event *e)
 {
+	w->last_ns = e->time_ns > w->last_ns ? e->time_ns : w->last_ns;
 	bool ok = tide_trend_event(&w->trend, r, e->index) &&
 		  (!w->has_caches || tide_caches_event(&w->caches, e, &r->freed));
 	return ok ? TIDE_OK : TIDE_ERR_NOMEM;
@@ -141,7 +142,22 @@ enum tide_status tide_watch_event(struct tide_watch *w, const struct tide_replay
 
 enum tide_status tide_watch_batch(struct tide_watch *w, const struct tide_replay *r, const struct tide_batch *b)
 {
+	w->last_ns = b->time_ns > w->last_ns ? b->time_ns : w->last_ns;
 	return tide_trend_event(&w->trend, r, b->index + b->count - 1) ? TIDE_OK : TIDE_ERR_NOMEM;
+}
+
+#define LIVES_LEAST 8u /* of so many freed blocks the mean lifetime is worth something */
+#define LIVES_LONG 8u  /* and a block that has lived so many times as long has outlived its kind */
+
+static void note_old_blocks(struct tide_analysis *a, const struct tide_replay *r, uint64_t now_ns)
+{
+	struct tide_block_live b;
+	for (size_t at = 0; tide_blocks_next(&r->blocks, &at, &b);) {
+		const struct tide_site *s = &r->site[b.site];
+		if (s->frees >= LIVES_LEAST && now_ns > b.time_ns &&
+		    (now_ns - b.time_ns) / LIVES_LONG > s->lifetime_ns / s->frees)
+			a->growth[b.site].old_bytes += b.size;
+	}
 }
 
 enum tide_status tide_watch_finish(struct tide_watch *w, const struct tide_replay *r)
@@ -152,6 +168,9 @@ enum tide_status tide_watch_finish(struct tide_watch *w, const struct tide_repla
 		return TIDE_ERR_NOMEM;
 	for (uint32_t i = 0; i < r->sites; i++)
 		tide_trend_site(&w->trend, r, i, &a->growth[i]);
+	note_old_blocks(a, r, w->last_ns);
+	for (uint32_t i = 0; i < r->sites; i++)
+		a->growth[i].score = tide_growth_score(&a->growth[i], &r->site[i]);
 	a->growths = r->sites;
 	a->trend_points = w->trend.points;
 	return TIDE_OK;

@@ -18,6 +18,7 @@ struct tide_watch {
 	bool has_caches;
 	struct tide_caches caches;
 	struct tide_trend trend;
+	uint64_t last_ns; /* of the last event */
 };
 
 /* After a->finalized is known. On failure nothing is held. */

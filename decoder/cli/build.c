@@ -12,6 +12,7 @@ json_t *tide_build_place_at(const struct tide_loaded *l, uint32_t native, uint32
 	just.state.site = &site;
 	just.state.sites = 1;
 	just.pins = 0;
+	just.growths = 0;
 	json_t *place = tide_profile_add(&one, &just, l->symbols, NULL, 0) || !one.rows
 				? tide_build_place_of(NULL)
 				: tide_build_place_of(tide_profile_place(&one, &one.row[0]));
@@ -49,49 +50,14 @@ static bool append_frame(void *frames, const struct tide_symbol *s)
 	return true;
 }
 
-struct type_blocks {
-	uint32_t type;
-	uint64_t blocks;
-};
-
-static int most_blocks_first(const void *a, const void *b)
+static json_t *types_of(const struct tide_analysis *a, const struct tide_pin *p)
 {
-	const struct type_blocks *x = a, *y = b;
-	if (x->blocks != y->blocks)
-		return x->blocks < y->blocks ? 1 : -1;
-	return x->type < y->type ? -1 : x->type > y->type;
-}
-
-/* Is the pin's place on the site's stack? */
-static bool is_under(const struct tide_loaded *l, const struct tide_type_count *c, const struct tide_pin *p)
-{
-	uint32_t node = l->analysis->state.site[c->site].python;
-	uint64_t word = tide_log_node_word(l->log, p->python) & ~TIDE_WORD_PYTHON_ENTERED;
-	while (node && (tide_log_node_word(l->log, node) & ~TIDE_WORD_PYTHON_ENTERED) != word)
-		node = tide_log_node_parent(l->log, node);
-	return node != 0;
-}
-
-/* Types of the objects among a pin's blocks, most first; empty where no census told them. */
-static json_t *types(const struct tide_loaded *l, const struct tide_pin *p)
-{
-	const struct tide_type_counts *t = &l->analysis->types;
-	struct type_blocks *sum = calloc(t->names + 1u, sizeof *sum);
-	json_t *list = json_array();
-	for (uint32_t i = 0; sum && i < t->counts; i++) {
-		const struct tide_type_count *c = &t->count[i];
-		if (!p->python || !is_under(l, c, p))
-			continue;
-		sum[c->type - 1].type = c->type;
-		sum[c->type - 1].blocks += c->blocks;
-	}
-	if (sum)
-		qsort(sum, t->names, sizeof *sum, most_blocks_first);
-	for (uint32_t i = 0; sum && i < t->names && sum[i].blocks; i++)
-		json_array_append_new(list, json_pack("{s:o, s:o}", "name", tide_json_text(t->name[sum[i].type - 1]),
-						      "blocks", tide_json_count(sum[i].blocks)));
-	free(sum);
-	return list;
+	json_t *types = json_array();
+	for (uint32_t i = 0; i < p->types; i++)
+		json_array_append_new(types, json_pack("{s:o, s:o}", "name",
+						       tide_json_text(a->types.name[p->type[i].type - 1]), "blocks",
+						       tide_json_count(p->type[i].blocks)));
+	return types;
 }
 
 static json_t *pins(const struct tide_loaded *l, size_t top)
@@ -106,7 +72,7 @@ static json_t *pins(const struct tide_loaded *l, size_t top)
 		json_array_append_new(rows, tide_row(&tide_table_pins, tide_json_count(p->pins_bytes),
 						     tide_json_count(p->releases_bytes), tide_json_count(p->arenas),
 						     tide_json_count(p->blocks), tide_json_count(p->bytes), place,
-						     under, types(l, p), stack));
+						     under, types_of(l->analysis, p), stack));
 	}
 	return rows;
 }

@@ -94,13 +94,13 @@ static int biggest_first(const void *a, const void *b)
 
 static uint64_t measure_of(const struct tide_measures *m, const struct tide_table *table)
 {
-	return table == &tide_table_top ? m->alloc_bytes : table == &tide_table_peak ? m->peak_bytes : m->live_bytes;
+	return table == &tide_table_top ? m->alloc_bytes : table == &tide_table_peak ? m->peak_bytes : m->suspect_bytes;
 }
 
+/* How much of what lives looks like a leak, 0 to 1 (analyze/trend.h): it grows, it has outlived its kind, nothing of it was freed. */
 static json_t *score_of(const struct tide_measures *m)
 {
-	/* how much of what was ever allocated is still there: 1 means that nothing was freed */
-	return m->alloc_bytes ? json_real((double)m->live_bytes / (double)m->alloc_bytes) : json_null();
+	return m->live_bytes ? json_real((double)m->suspect_bytes / (double)m->live_bytes) : json_null();
 }
 
 static json_t *site_row(const struct tide_profile *p, const struct tide_profile_row *row,
@@ -152,7 +152,7 @@ json_t *tide_build_sites(const struct tide_profile *p, const struct tide_table *
 
 struct line { /* of the program: all rows that are called after it */
 	const struct tide_symbol *place;
-	uint64_t bytes, blocks, alloc_bytes;
+	uint64_t bytes, blocks, suspect;
 	size_t stacks;
 };
 
@@ -165,6 +165,8 @@ static int by_place(const void *a, const void *b)
 static int most_bytes(const void *a, const void *b)
 {
 	const struct line *x = a, *y = b;
+	if (x->suspect != y->suspect)
+		return x->suspect < y->suspect ? 1 : -1;
 	if (x->bytes != y->bytes)
 		return x->bytes < y->bytes ? 1 : -1;
 	return by_place(a, b); /* frames are numbered as they come: the same for the same input */
@@ -179,7 +181,7 @@ static size_t add_up(struct line *line, size_t count)
 		if (kept && line[kept - 1].place == line[i].place) {
 			line[kept - 1].bytes += line[i].bytes;
 			line[kept - 1].blocks += line[i].blocks;
-			line[kept - 1].alloc_bytes += line[i].alloc_bytes;
+			line[kept - 1].suspect += line[i].suspect;
 			line[kept - 1].stacks += line[i].stacks;
 		} else {
 			line[kept++] = line[i];
@@ -198,11 +200,11 @@ json_t *tide_build_places(const struct tide_profile *p, size_t top)
 		const struct tide_measures *m = &p->row[i].side[0];
 		if (m->live_bytes)
 			line[count++] = (struct line){tide_profile_place(p, &p->row[i]), m->live_bytes, m->live_blocks,
-						      m->alloc_bytes, 1};
+						      m->suspect_bytes, 1};
 	}
 	count = line ? add_up(line, count) : 0;
 	for (size_t i = 0; i < count && i < top; i++) {
-		struct tide_measures m = {.live_bytes = line[i].bytes, .alloc_bytes = line[i].alloc_bytes};
+		struct tide_measures m = {.live_bytes = line[i].bytes, .suspect_bytes = line[i].suspect};
 		json_array_append_new(rows,
 				      tide_row(&tide_table_places, tide_json_count(line[i].bytes),
 					       tide_json_count(line[i].blocks), score_of(&m),
