@@ -114,10 +114,10 @@ def check(told, happened, mode):
 def test_the_line_of_the_keepers(mode, tmp_path):
     report, happened = keep_and_drop(harness.PYTHON, tmp_path, mode)
     pin, told = report["pins"][0], report["predictions"]["pins"][0]
-    stranded = report["predictions"]["stranded_bytes"]
+    pinned = report["predictions"]["pinned_bytes"]  # stranded, without what glibc keeps and no block holds
     assert (pin["stack"][0]["file"] or "").endswith("keep.py") and pin["stack"][0]["line"] == LINE, pin["stack"][:2]
-    assert pin["pins_bytes"] >= 0.95 * report["predictions"]["pinned_bytes"]
-    assert pin["releases_bytes"] >= 0.9 * stranded
+    assert pin["pins_bytes"] >= 0.95 * pinned
+    assert pin["releases_bytes"] >= 0.9 * pinned
     sets = {s["percent"]: s for s in report["predictions"]["sets"]}
     assert sets[80]["reached"] and sets[80]["pins"] == 1 == sets[80]["at_least"]
     check(told, happened, mode)
