@@ -70,4 +70,5 @@ def check_report(doc):
         kinds = [row["kind"] for row in ledger["rows"]]
         assert len(set(kinds)) == len(kinds)
         assert sum(row["bytes"] for row in ledger["rows"]) + ledger["unexplained_bytes"] == ledger["rss_bytes"]
-    assert doc["totals"]["live_blocks"] <= doc["totals"]["allocs"]
+    if coverage["python_sites_ns"] is None:  # else blocks that a census counted live without an event
+        assert doc["totals"]["live_blocks"] <= doc["totals"]["allocs"]
