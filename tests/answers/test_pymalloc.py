@@ -103,32 +103,35 @@ def keep_and_drop(python, tmp_path, mode):
     raise AssertionError("no census after the objects were made")
 
 
+ARENA = (1 << 20) * 9 // 8  # with the eighth that is tidemark's own in the mode `sites`
+
+
 def check(told, happened, mode):
+    """The last thing a test does: a known shortfall ends it as xfail, anything else is a failure."""
     # in the mode `sites` an eighth of each arena is tidemark's own, and goes with it
     predicted = told["returns_bytes"] * 9 // 8 if mode == "sites" else told["returns_bytes"]
+    bound = max(256 << 10, happened // 50)
     assert happened > 8 << 20
-    assert abs(predicted - happened) <= max(256 << 10, happened // 50), (told, happened)
+    if mode == "sites" and bound < happened - predicted <= ARENA:
+        pytest.xfail(f"one arena more went back than was told, not understood yet: {happened} against {predicted}")
+    assert abs(predicted - happened) <= bound, (told, happened)
 
 
-# In `sites` sometimes an arena more goes back than was told, which is over the 2 % that it may be off: not understood yet
-UNSURE = pytest.mark.xfail(strict=False, reason="an arena more than predicted may go back")
-SITES = pytest.param("sites", marks=UNSURE)
-
-
-@pytest.mark.parametrize("mode", [SITES, "objects"])
+@pytest.mark.parametrize("mode", ["sites", "objects"])
 def test_the_line_of_the_keepers(mode, tmp_path):
     report, happened = keep_and_drop(harness.PYTHON, tmp_path, mode)
     pin, told = report["pins"][0], report["predictions"]["pins"][0]
-    pinned = report["predictions"]["pinned_bytes"]  # stranded, without what glibc keeps and no block holds
+    stranded, pinned = report["predictions"]["stranded_bytes"], report["predictions"]["pinned_bytes"]
     assert (pin["stack"][0]["file"] or "").endswith("keep.py") and pin["stack"][0]["line"] == LINE, pin["stack"][:2]
     assert pin["pins_bytes"] >= 0.95 * pinned
     assert pin["releases_bytes"] >= 0.9 * pinned
     sets = {s["percent"]: s for s in report["predictions"]["sets"]}
     assert sets[80]["reached"] and sets[80]["pins"] == 1 == sets[80]["at_least"]
     check(told, happened, mode)
+    if pin["releases_bytes"] < 0.9 * stranded:  # some 0.89 since `sites` became the default; it was above
+        pytest.xfail(f"releases less than 90 % of all that is stranded: {pin['releases_bytes']} of {stranded}")
 
 
-@UNSURE
 @pytest.mark.parametrize("python", pythons()[1:])
 def test_arenas_go_when_the_keepers_do(python, tmp_path):
     report, happened = keep_and_drop(python, tmp_path, "sites")
