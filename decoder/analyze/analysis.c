@@ -8,13 +8,22 @@
 
 #define SAMPLES 256u
 
-static bool is_cut(const struct tide_log *log, uint32_t node)
+static uint64_t outermost_word(const struct tide_log *log, uint32_t node)
 {
 	uint32_t outermost = 0;
 	for (uint32_t n = node; n; n = tide_log_node_parent(log, n))
 		outermost = n;
-	uint64_t word = outermost ? tide_log_node_word(log, outermost) : 0;
-	return word == TIDE_WORD_CUT_LIMIT || word == TIDE_WORD_CUT_UNKNOWN;
+	return outermost ? tide_log_node_word(log, outermost) : 0;
+}
+
+static void count_cut_stacks(struct tide_analysis *a, const struct tide_log *log)
+{
+	for (uint32_t i = 0; i < a->state.sites; i++) {
+		const struct tide_site *s = &a->state.site[i];
+		uint64_t word = outermost_word(log, s->native);
+		a->deep_stacks += word == TIDE_WORD_CUT_LIMIT ? s->allocs : 0;
+		a->cut_stacks += word == TIDE_WORD_CUT_LIMIT || word == TIDE_WORD_CUT_UNKNOWN ? s->allocs : 0;
+	}
 }
 
 static void add_sample(struct tide_analysis *a, const struct tide_batch *b, uint64_t *every)
@@ -128,9 +137,7 @@ static enum tide_status steps(struct pass *p)
 static enum tide_status sum_up(struct tide_analysis *a, const struct tide_log *log)
 {
 	struct tide_replay all;
-	for (uint32_t i = 0; i < a->state.sites; i++)
-		if (is_cut(log, a->state.site[i].native))
-			a->cut_stacks += a->state.site[i].allocs;
+	count_cut_stacks(a, log);
 	enum tide_status status = tide_replay_finish(&a->state, &all);
 	a->allocs = all.allocs;
 	a->frees = all.frees;

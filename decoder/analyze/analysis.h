@@ -126,7 +126,9 @@ struct tide_analysis {
 	uint64_t answer_ns, answer_index;    /* UINT64_MAX: the end */
 	bool finalized;                      /* a Python interpreter began to finalize */
 	uint64_t allocs, frees, alloc_bytes; /* of the whole log */
-	uint64_t unmatched_frees, doubled, cut_stacks;
+	uint64_t unmatched_frees, doubled;
+	uint64_t cut_stacks,
+		deep_stacks;      /* allocations whose stack is not whole; of these, cut at TIDEMARK_STACK frames */
 	uint64_t inherited_frees; /* a forked child's, of blocks whose allocation is in its parent's log */
 	uint64_t peak_bytes, peak_ns;
 	uint64_t uncertain_bytes; /* live, but their free may be in a gap of the log */

@@ -66,6 +66,7 @@ json_t *tide_build_coverage(const struct tide_log *log, const struct tide_analys
 	json_object_set_new(o, "inherited_frees", a ? tide_json_count(a->inherited_frees) : json_null());
 	json_object_set_new(o, "double_allocations", a ? tide_json_count(a->doubled) : json_null());
 	json_object_set_new(o, "truncated_stacks", a ? tide_json_count(a->cut_stacks) : json_null());
+	json_object_set_new(o, "deep_stacks", a ? tide_json_count(a->deep_stacks) : json_null());
 	json_object_set_new(o, "uncertain_bytes", a ? tide_json_count(a->uncertain_bytes) : json_null());
 	json_object_set_new(o, "sample_bytes", tide_json_count(p->super.sample_bytes));
 	json_object_set_new(o, "window_start_ns", tide_json_count(l->first_ns));

@@ -41,6 +41,18 @@ static const char *last_part(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+/* When the process is known to have lived, though it left no END: at the last event's anchor, or at a census. */
+static uint64_t last_seen_ns(const struct tide_log *log)
+{
+	const struct tide_clock *c = &log->clock;
+	uint64_t last = c->count ? c->anchor[c->count - 1].ns : log->process.super.mono_ns;
+	for (size_t i = log->ring.events_count; i < log->ring.carry_first; i++) {
+		uint64_t census = log->ring.frame[i].head.mono_ns;
+		last = census > last ? census : last;
+	}
+	return last;
+}
+
 static void fill_process(struct tide_log *log)
 {
 	struct tide_process *p = &log->process;
@@ -62,8 +74,7 @@ static void fill_process(struct tide_log *log)
 					   : TIDE_SEEN_KILLED;
 	p->end_status = d->end_status;
 	p->start_ns = p->super.mono_ns;
-	const struct tide_clock *c = &log->clock;
-	p->end_ns = d->end != TIDE_END_NONE ? d->end_ns : c->count ? c->anchor[c->count - 1].ns : p->start_ns;
+	p->end_ns = d->end != TIDE_END_NONE ? d->end_ns : last_seen_ns(log);
 	log->lineage = (struct tide_lineage){p->super.parent_uid, p->super.parent_pid, d->lineage_lanes, d->lineage};
 	if (p->super.parent_uid == 0)
 		log->lineage = (struct tide_lineage){0};

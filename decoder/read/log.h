@@ -94,7 +94,7 @@ struct tide_process {
 	uint32_t python_arena, python_pool; /* bytes; 0 unknown */
 	enum tide_end_seen end;
 	uint32_t end_status;
-	uint64_t start_ns, end_ns; /* CLOCK_MONOTONIC; end_ns: of END, or the last event's anchor */
+	uint64_t start_ns, end_ns; /* CLOCK_MONOTONIC; end_ns: of END, or when it was last seen alive */
 	struct tide_superblock super;
 	struct tide_geometry geometry;
 };

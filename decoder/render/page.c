@@ -273,7 +273,9 @@ void tide_page_coverage(const struct tide_sink *sink, const json_t *c)
 	fact(sink, tide_number_at(c, "unmatched_frees"), "frees of blocks whose allocation was not seen");
 	fact(sink, tide_number_at(c, "inherited_frees"),
 	     "frees of blocks from before the fork, whose allocation is in the parent's log");
-	fact(sink, tide_number_at(c, "truncated_stacks"), "allocations whose stack is not whole");
+	fact(sink, tide_number_at(c, "deep_stacks"), "allocations deeper than the frames kept (TIDEMARK_STACK)");
+	fact(sink, tide_number_at(c, "truncated_stacks") - tide_number_at(c, "deep_stacks"),
+	     "allocations whose stack could not be followed to its end");
 	if (tide_number_at(c, "uncertain_bytes"))
 		fprintf(sink->out, "  %s called live may have been freed unseen\n",
 			tide_bytes_text(a, tide_number_at(c, "uncertain_bytes")));

@@ -1,4 +1,6 @@
 """A web application with a very common shape: much is built and dropped for a request, a little is kept."""
+import os
+
 from flask import Flask
 
 app = Flask(__name__)
@@ -30,4 +32,9 @@ def build_page(number):
 
 @app.route("/page/<int:number>")
 def page(number):
-    return f"{build_page(number)} rows\n"
+    return f"{build_page(number)} rows by process {os.getpid()}\n"
+
+
+@app.route("/health")
+def health():
+    return "ok\n"
