@@ -27,21 +27,21 @@ LINE = 1 + PROGRAM[:PROGRAM.index("# the line")].count("\n")
 SIZE = 16 + 16 + 2 * 8  # sys.getsizeof: collector's header, object's header, two slots
 
 
-def record(directory, program, *arguments):
+def record(directory, mode, program, *arguments):
     directory.mkdir()
-    done = harness.run([harness.TIDEMARK, "record", "--dir", directory, "--python", "objects", "--", harness.PYTHON, program,
+    done = harness.run([harness.TIDEMARK, "record", "--dir", directory, "--python", mode, "--", harness.PYTHON, program,
                         *arguments])
     assert done.returncode == 0, done.stderr
     return harness.only_log(directory)
 
 
-@pytest.fixture(scope="module")
-def logs(tmp_path_factory):
+@pytest.fixture(scope="module", params=["sites", "objects"])
+def logs(request, tmp_path_factory):
     base = tmp_path_factory.mktemp("diff")
     program = base / "program.py"
     program.write_text(PROGRAM)
-    return {name: record(base / name, program, count)
-            for name, count in [("a", "1000"), ("b", "1000"), ("more", "2000")]}
+    return {name: record(base / name, request.param, program, count)
+            for name, count in [("a", "1000"), ("b", "1000"), ("more", "2000"), ("most", "3000")]}
 
 
 def test_the_line_is_the_first_row_exactly(logs):
@@ -68,6 +68,7 @@ def test_a_program_is_like_itself(logs):
 def test_fail_on(logs):
     harness.tidemark("diff", logs["a"], logs["more"], "--fail-on", "16K", codes=(1,))
     harness.tidemark("diff", logs["a"], logs["more"], "--fail-on", "64K", codes=(0,))
+    harness.tidemark("diff", logs["a"], logs["most"], "--fail-on", "64K", codes=(1,))
     harness.tidemark("diff", logs["a"], logs["b"], "--fail-on", "1K", codes=(0,))
     harness.tidemark("diff", logs["a"], logs["a"], "--fail-on", "0", codes=(0,))
 
@@ -92,9 +93,9 @@ def test_code_that_moved_is_the_same_code(tmp_path):
     """Lines count from the first one of their function. (What a module's own body makes is matched by line.)"""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    before = record(tmp_path / "before", program, "1000")
+    before = record(tmp_path / "before", "objects", program, "1000")
     program.write_text("# one\n# two\n# three\n" + PROGRAM)
-    after = record(tmp_path / "after", program, "2000")
+    after = record(tmp_path / "after", "objects", program, "2000")
     rows = [r for r in harness.answer("diff", before, after)["sites"] if r["place"].startswith("remember ")
             and r["live_blocks"]]  # the list that they are in is a row of its own
     assert [(r["place"], r["live_bytes"], r["live_blocks"]) for r in rows] == [
