@@ -95,6 +95,9 @@ static void predict_heap(const struct tide_join *j, const struct tide_heap *heap
 		returned = 0;
 	else if (fast * APART_SURE > heap->end - heap->start)
 		p->error += returned;
+	/* freed from the top down, the rest of a heap stays as soon as it is below the threshold */
+	if (j->trim_threshold > TIDE_TOP_PAD)
+		p->error += returned < j->trim_threshold - TIDE_TOP_PAD ? returned : j->trim_threshold - TIDE_TOP_PAD;
 	p->returns += returned;
 	if (heap->kind == TIDE_HEAP_THREAD) /* its top is cut by free() and not by malloc_trim */
 		then.trim += returned;

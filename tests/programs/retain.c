@@ -1,12 +1,15 @@
 /*
  * Leaves free memory behind in one of several shapes, and then does what it is told: `exit` at once (the log then shows this
- * moment), or `trim` (malloc_trim), `drop` (free what keep() made), `droptrim` (both). Prints resident bytes before and after.
+ * moment), or `trim` (malloc_trim), `drop` (free what keep() made), `droptrim` (both), `dropbacktrim` (the last one made is freed
+ * first). Prints resident bytes before and after, and how many before were anonymous: what of libraries is resident differs from run
+ * to run.
  *
- * usage: retain PATTERN exit|trim|drop|droptrim
+ * usage: retain PATTERN exit|trim|drop|droptrim|dropbacktrim
  */
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,8 +141,31 @@ static void mapped(void)
 static pthread_barrier_t done, leave;
 static size_t keep_more; /* kept blocks are so much bigger: beyond what a thread's cache takes */
 
+/* Threads build one after the other, all of them being there: each has an arena of its own, and the order of the kept blocks, which
+ * decides which of them a cache takes when they are freed, is the same in every run, however the threads are scheduled. */
+static pthread_mutex_t turn_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t turn_over = PTHREAD_COND_INITIALIZER;
+static uintptr_t turn;
+
+static void await_turn(uintptr_t mine)
+{
+	pthread_mutex_lock(&turn_lock);
+	while (turn != mine)
+		pthread_cond_wait(&turn_over, &turn_lock);
+	pthread_mutex_unlock(&turn_lock);
+}
+
+static void end_turn(void)
+{
+	pthread_mutex_lock(&turn_lock);
+	turn++;
+	pthread_cond_broadcast(&turn_over);
+	pthread_mutex_unlock(&turn_lock);
+}
+
 static void *thread_main(void *arg)
 {
+	await_turn((uintptr_t)arg);
 	void **mine = malloc(30000 * sizeof *mine);
 	int n = 0;
 	uint64_t at = 1234567 + (uint64_t)(uintptr_t)arg * 7919;
@@ -154,6 +180,7 @@ static void *thread_main(void *arg)
 	for (int i = 0; i < n; i++)
 		free(mine[i]);
 	free(mine);
+	end_turn();
 	pthread_barrier_wait(&done);
 	pthread_barrier_wait(&leave);
 	return NULL;
@@ -232,15 +259,16 @@ static void run(const char *pattern)
 		_exit(2);
 }
 
-static long resident(void)
+static long resident(long *ret_anonymous)
 {
 	static char text[4096];
 	int fd = open("/proc/self/smaps_rollup", O_RDONLY);
 	ssize_t n = read(fd, text, sizeof text - 1);
 	close(fd);
 	text[n > 0 ? n : 0] = '\0';
-	const char *at = strstr(text, "\nRss:");
-	return at ? atol(at + 5) * 1024 : 0;
+	const char *all = strstr(text, "\nRss:"), *anonymous = strstr(text, "\nAnonymous:");
+	*ret_anonymous = anonymous ? atol(anonymous + 11) * 1024 : 0;
+	return all ? atol(all + 5) * 1024 : 0;
 }
 
 int main(int argc, char **argv)
@@ -251,14 +279,15 @@ int main(int argc, char **argv)
 	memset(kept, 0, sizeof kept); /* resident from the start, as are the slots: only the heap moves */
 	memset(junk, 0, sizeof junk);
 	run(argv[1]);
-	long before = resident();
+	long anonymous, ignored, before = resident(&anonymous);
+	bool back = strstr(argv[2], "back") != NULL;
 	if (strstr(argv[2], "drop"))
 		for (int i = 0; i < keeps; i++)
-			free(kept[i]);
+			free(kept[back ? keeps - 1 - i : i]);
 	if (strstr(argv[2], "trim"))
 		malloc_trim(0);
-	long after = resident();
-	int n = snprintf(line, sizeof line, "%ld %ld\n", before, after);
+	long after = resident(&ignored);
+	int n = snprintf(line, sizeof line, "%ld %ld %ld\n", before, after, anonymous);
 	if (write(1, line, (size_t)n) != n)
 		return 1;
 	_exit(0);
