@@ -57,9 +57,9 @@ def answer(command, *paths, codes=(0,)):
     return json.loads(tidemark(command, "--format", "json", *paths, codes=codes))
 
 
-def live_blocks(log, codes=(0, 3)):
-    """Every block that the log says is live: a list of (address, size)."""
-    done = run([BUILD / "tools" / "liveset", log])
+def live_blocks(log, codes=(0, 3), inherited=False):
+    """Every block that the log says is live: a list of (address, size); of a forked child, what it inherited only if asked for."""
+    done = run([BUILD / "tools" / "liveset", *(["--heir"] if inherited else []), log])
     assert done.returncode in codes, (log, done.returncode, done.stderr.decode())
     pairs = (line.split() for line in done.stdout.decode().splitlines())
     return [(int(address, 16), int(size)) for address, size in pairs]

@@ -1,13 +1,14 @@
 /*
  * liveset - every block that a log says is live, for tests that have their own oracle: "address size" a line, hexadecimal
- * address, order of the table; with --sites also the number of its site and when it was allocated, and then
- * "site number allocs bytes live-blocks live-bytes" for each, and a line of what was carried over. Exit as the decoder's: 0 whole, 3 damaged, 4 unreadable.
+ * address, order of the table; with --heir also what a forked child had of its parent's; with --sites also the number of its site
+ * and when it was allocated, and then "site number allocs bytes live-blocks live-bytes" for each, and a line of what was carried
+ * over. Exit as the decoder's: 0 whole, 3 damaged, 4 unreadable.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "analyze/analysis.h"
+#include "cli/build.h"
 
 static void print(const struct tide_replay *state, bool sites)
 {
@@ -35,27 +36,25 @@ static void print_carried(const struct tide_carried *c)
 
 int main(int argc, char **argv)
 {
-	struct tide_log *log;
-	struct tide_analysis *a;
-	struct tide_error err;
-	bool sites = argc == 3 && strcmp(argv[1], "--sites") == 0;
-	if (argc != 2 + sites) {
-		fprintf(stderr, "usage: liveset [--sites] LOG\n");
+	struct tide_loaded log;
+	struct tide_error err = {0};
+	struct tide_kin kin = {0};
+	bool sites = argc == 3 && strcmp(argv[1], "--sites") == 0, heir = argc == 3 && strcmp(argv[1], "--heir") == 0;
+	if (argc != 2 + (sites || heir)) {
+		fprintf(stderr, "usage: liveset [--sites | --heir] LOG\n");
 		return 2;
 	}
-	if (tide_log_open(argv[argc - 1], &log, &err)) {
+	struct tide_objects *objects = tide_objects_new();
+	if (!objects || tide_loaded_init(&log, argv[argc - 1], objects, heir ? &kin : NULL, &err)) {
 		fprintf(stderr, "liveset: %s\n", err.text);
 		return 4;
 	}
-	if (tide_analyze(log, &a)) {
-		tide_log_free(log);
-		return 4;
-	}
-	print(&a->state, sites);
+	print(&log.analysis->state, sites);
 	if (sites)
-		print_carried(tide_log_carried(log));
-	int code = tide_log_losses(log)->damaged ? 3 : 0;
-	tide_analysis_free(a);
-	tide_log_free(log);
+		print_carried(tide_log_carried(log.log));
+	int code = tide_log_losses(log.log)->damaged ? 3 : 0;
+	tide_loaded_release(&log);
+	tide_kin_release(&kin);
+	tide_objects_free(objects);
 	return code;
 }

@@ -150,19 +150,39 @@ static enum tide_status sum_up(struct tide_analysis *a, const struct tide_log *l
 	return status;
 }
 
-static enum tide_status pass(struct tide_analysis *a, struct tide_log *log)
+/* What a forked child inherited is live before its first event. */
+static enum tide_status begin_forked(struct tide_analysis *a, const struct tide_log *log, const struct tide_heritage *h)
+{
+	enum tide_status status = TIDE_OK;
+	bool forked = tide_log_process(log)->super.parent_uid != 0;
+	a->heir = h ? h->heir : forked ? TIDE_HEIR_NO_LOG : TIDE_HEIR_NONE;
+	a->state.forked = forked && a->heir != TIDE_HEIR_WHOLE;
+	a->state.unsure = a->heir == TIDE_HEIR_UNSURE || tide_log_carried(log)->epoch > 0;
+	for (size_t i = 0; h && i < h->blocks && !status; i++) {
+		uint32_t native, python;
+		tide_log_pair(log, h->block[i].site, &native, &python);
+		status = tide_replay_inherit(&a->state, &h->block[i], native, python);
+	}
+	a->heir_bytes = a->state.inherited_bytes;
+	a->heir_blocks = a->state.inherited_blocks;
+	return status;
+}
+
+static enum tide_status pass(struct tide_analysis *a, struct tide_log *log, const struct tide_heritage *h)
 {
 	struct pass p = {.a = a, .log = log, .every = 64};
 	const struct tide_losses *l = tide_log_losses(log);
 	uint64_t start = tide_log_process(log)->start_ns; /* blocks that were carried over are older than the window */
 	uint64_t first = l->first_ns < start ? l->first_ns : start;
+	first = h && h->first_ns < first ? h->first_ns : first;
 	tide_blocks_window(&a->state.blocks, first, l->last_ns);
 	a->state.sample_bytes = tide_log_process(log)->super.sample_bytes;
 	enum tide_status status = tide_watch_init(&p.watch, a, log);
 	if (status)
 		return status;
-	a->state.forked = tide_log_process(log)->super.parent_uid != 0;
-	status = tide_replay_carried(&a->state, tide_log_carried(log));
+	status = begin_forked(a, log, h);
+	if (!status)
+		status = tide_replay_carried(&a->state, tide_log_carried(log));
 	if (!status)
 		status = steps(&p);
 	tide_watch_release(&p.watch);
@@ -193,13 +213,13 @@ static void clear(struct tide_analysis *a)
 	*a = (struct tide_analysis){.answer_index = UINT64_MAX, .sample = sample};
 }
 
-static enum tide_status analyze(struct tide_analysis *a, struct tide_log *log)
+static enum tide_status analyze(struct tide_analysis *a, struct tide_log *log, const struct tide_heritage *h)
 {
 	bool finalized = says_finalizing(log);
 	for (unsigned i = 0; i < 2; i++) {
 		clear(a);
 		a->finalized = finalized;
-		enum tide_status status = pass(a, log);
+		enum tide_status status = pass(a, log, h);
 		if (status)
 			return status;
 		if (finalized == (a->answer_index != UINT64_MAX))
@@ -221,21 +241,21 @@ static uint64_t uncertain(const struct tide_analysis *a, const struct tide_log *
 				     : losses->evicted > 0;
 	bool gaps =
 		losses->lost || forgot || losses->dropped[TIDE_LOSS_REENTRANT] || losses->dropped[TIDE_LOSS_NO_SPACE];
-	return gaps ? a->state.live_bytes : a->state.in_flight_bytes;
+	return gaps ? a->state.live_bytes : a->state.in_flight_bytes + (a->state.unsure ? a->state.inherited_bytes : 0);
 }
 
-enum tide_status tide_analyze(struct tide_log *log, struct tide_analysis **ret)
+enum tide_status tide_analyze(struct tide_log *log, const struct tide_heritage *heritage, struct tide_analysis **ret)
 {
 	struct tide_analysis *a = calloc(1, sizeof *a);
 	if (!a)
 		return TIDE_ERR_NOMEM;
 	a->sample = calloc(SAMPLES, sizeof *a->sample);
-	enum tide_status status = a->sample ? analyze(a, log) : TIDE_ERR_NOMEM;
+	enum tide_status status = a->sample ? analyze(a, log, heritage) : TIDE_ERR_NOMEM;
 	if (status) {
 		tide_analysis_free(a);
 		return status;
 	}
-	a->uncertain_bytes = uncertain(a, log);
+	a->uncertain_bytes = uncertain(a, log) + (heritage ? heritage->in_flight_bytes : 0);
 	*ret = a;
 	return TIDE_OK;
 }

@@ -10,6 +10,7 @@
 #include "analyze/trend.h"
 #include "model/pymalloc.h"
 #include "read/log.h"
+#include "replay/heritage.h"
 #include "replay/replay.h"
 
 /* What becomes of an arena's free memory. */
@@ -41,9 +42,10 @@ struct tide_pin {
 	uint32_t site;           /* one of its sites: with the place as innermost frame, if there is such a one */
 	uint32_t native, python; /* stack from the place outwards: nodes, as in struct tide_site */
 	uint32_t sites;
-	uint64_t arenas;        /* that hold blocks of it: pymalloc arenas and malloc heaps */
-	uint64_t blocks, bytes; /* live, under the place */
-	uint64_t pins_bytes;    /* stranded bytes of the arenas and pages in which its blocks sit */
+	uint64_t arenas;          /* that hold blocks of it: pymalloc arenas and malloc heaps */
+	uint64_t blocks, bytes;   /* live, under the place */
+	uint64_t inherited_bytes; /* of these, from before the fork */
+	uint64_t pins_bytes;      /* stranded bytes of the arenas and pages in which its blocks sit */
 	/* resident bytes that go back when all its blocks die: those that no malloc_trim would give back before; when nothing else
 	 * is done; when malloc_trim(0) is called then, all that this gives back */
 	uint64_t releases_bytes, returns_bytes, with_trim_bytes;
@@ -130,6 +132,8 @@ struct tide_analysis {
 	uint64_t cut_stacks,
 		deep_stacks;      /* allocations whose stack is not whole; of these, cut at TIDEMARK_STACK frames */
 	uint64_t inherited_frees; /* a forked child's, of blocks whose allocation is in its parent's log */
+	enum tide_heir heir;      /* whether it is known what was inherited, and how much that was */
+	uint64_t heir_bytes, heir_blocks;
 	uint64_t peak_bytes, peak_ns;
 	uint64_t uncertain_bytes; /* live, but their free may be in a gap of the log */
 	struct tide_ledger ledger;
@@ -152,8 +156,9 @@ struct tide_analysis {
 	uint64_t siteless_blocks; /* of these: without a site that the log knows */
 };
 
-/* Reads the whole log; twice only if its censuses and its events disagree on `finalized`. On failure *ret is untouched. */
-enum tide_status tide_analyze(struct tide_log *, struct tide_analysis **ret);
+/* Reads the whole log; twice only if its censuses and its events disagree on `finalized`. The heritage is a forked child's: NULL if its
+ * parent's log was not looked for. On failure *ret is untouched. */
+enum tide_status tide_analyze(struct tide_log *, const struct tide_heritage *, struct tide_analysis **ret);
 void tide_analysis_free(struct tide_analysis *); /* NULL is fine */
 
 /* Sites by a measure, biggest first: an array of `sites` indices, owned by the caller (free). NULL: no memory. */

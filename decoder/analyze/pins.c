@@ -234,6 +234,7 @@ static bool describe(struct search *s, uint32_t key, struct tide_pin *p)
 		p->sites++;
 		p->blocks += r->site[i].live_blocks;
 		p->bytes += r->site[i].live_bytes;
+		p->inherited_bytes += r->site[i].inherited_bytes;
 		p->arenas = s->units.site_arenas[i] > p->arenas ? s->units.site_arenas[i] : p->arenas;
 		if ((inner && !innermost) || (inner == innermost && r->site[i].live_blocks > most)) {
 			most = r->site[i].live_blocks;

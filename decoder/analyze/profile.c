@@ -238,14 +238,15 @@ static struct tide_profile_row *row_of(struct tide_profile *p, const struct gath
 	return &row[p->rows++];
 }
 
-static void add(struct tide_measures *m, const struct tide_site *s, bool uncertain)
+static void add(struct tide_measures *m, const struct tide_site *s, bool uncertain, bool unsure)
 {
 	m->allocs += s->allocs;
 	m->alloc_bytes += s->alloc_bytes;
 	m->live_bytes += s->live_bytes;
 	m->live_blocks += s->live_blocks;
 	m->peak_bytes += s->peak_bytes;
-	m->uncertain_bytes += uncertain ? s->live_bytes : 0;
+	m->uncertain_bytes += uncertain ? s->live_bytes : unsure ? s->inherited_bytes : 0;
+	m->inherited_bytes += s->inherited_bytes;
 	if (s->first_ns && (!m->first_ns || s->first_ns < m->first_ns))
 		m->first_ns = s->first_ns;
 	if (s->last_ns > m->last_ns)
@@ -318,7 +319,7 @@ enum tide_status tide_profile_add(struct tide_profile *p, const struct tide_anal
 		struct tide_profile_row *row = gather(g, symbols, &a->state.site[i]);
 		ok = row != NULL;
 		if (row) {
-			add(&row->side[side], &a->state.site[i], uncertain);
+			add(&row->side[side], &a->state.site[i], uncertain, a->state.unsure);
 			row->side[side].suspect_bytes += suspect(a, i);
 		}
 		if (row && pin[i])

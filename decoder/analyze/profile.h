@@ -21,6 +21,7 @@ struct tide_measures {
 	uint64_t allocs, alloc_bytes, live_bytes, live_blocks, peak_bytes;
 	uint64_t suspect_bytes;     /* live bytes, each by its site's score (trend.h): how much looks like a leak */
 	uint64_t uncertain_bytes;   /* of the live ones */
+	uint64_t inherited_bytes;   /* of the live ones: from before the fork */
 	uint64_t first_ns, last_ns; /* of the live ones; 0: none */
 	uint64_t arenas, pins_bytes, releases_bytes; /* as in struct tide_pin */
 	uint64_t pin_blocks, pin_bytes;

@@ -71,10 +71,10 @@ void tide_trend_site(const struct tide_trend *t, const struct tide_replay *r, ui
 
 double tide_growth_score(const struct tide_growth *g, const struct tide_site *s)
 {
-	double live = (double)s->live_bytes, score = g->grows ? 0.6 : 0;
+	double live = (double)s->live_bytes, own = live - (double)s->inherited_bytes, score = g->grows ? 0.6 : 0;
 	if (s->live_bytes)
 		score += 0.3 * (double)g->old_bytes / live;
 	if (s->alloc_bytes)
-		score += 0.1 * (live < (double)s->alloc_bytes ? live / (double)s->alloc_bytes : 1);
+		score += 0.1 * (own < (double)s->alloc_bytes ? own / (double)s->alloc_bytes : 1);
 	return score;
 }

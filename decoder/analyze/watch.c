@@ -154,6 +154,8 @@ static void note_old_blocks(struct tide_analysis *a, const struct tide_replay *r
 	struct tide_block_live b;
 	for (size_t at = 0; tide_blocks_next(&r->blocks, &at, &b);) {
 		const struct tide_site *s = &r->site[b.site];
+		if (b.flags & TIDE_BLOCK_INHERITED) /* old, and no more than it was at the fork */
+			continue;
 		if (s->frees >= LIVES_LEAST && now_ns > b.time_ns &&
 		    (now_ns - b.time_ns) / LIVES_LONG > s->lifetime_ns / s->frees)
 			a->growth[b.site].old_bytes += b.size;

@@ -71,8 +71,9 @@ static json_t *pins(const struct tide_loaded *l, size_t top)
 		tide_symbols_site(l->symbols, s->native, s->python, append_frame, stack);
 		json_array_append_new(rows, tide_row(&tide_table_pins, tide_json_count(p->pins_bytes),
 						     tide_json_count(p->releases_bytes), tide_json_count(p->arenas),
-						     tide_json_count(p->blocks), tide_json_count(p->bytes), place,
-						     under, types_of(l->analysis, p), stack));
+						     tide_json_count(p->blocks), tide_json_count(p->bytes),
+						     tide_json_count(p->inherited_bytes), place, under,
+						     types_of(l->analysis, p), stack));
 	}
 	return rows;
 }
@@ -121,9 +122,11 @@ static json_t *peak(const struct tide_analysis *a)
 
 static json_t *totals(const struct tide_analysis *a)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "allocs", tide_json_count(a->allocs), "frees",
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "allocs", tide_json_count(a->allocs), "frees",
 			 tide_json_count(a->frees), "alloc_bytes", tide_json_count(a->alloc_bytes), "live_bytes",
-			 tide_json_count(a->state.live_bytes), "live_blocks", tide_json_count(a->state.live_blocks));
+			 tide_json_count(a->state.live_bytes), "live_blocks", tide_json_count(a->state.live_blocks),
+			 "inherited_bytes", tide_json_count(a->state.inherited_bytes), "inherited_blocks",
+			 tide_json_count(a->state.inherited_blocks));
 }
 
 static void add_sites(json_t *o, const struct tide_loaded *l, const struct tide_table *table, size_t top)

@@ -8,6 +8,7 @@
 
 #include "analyze/analysis.h"
 #include "analyze/profile.h"
+#include "read/kin.h"
 #include "report/table.h"
 #include "symbols/objects.h"
 
@@ -17,8 +18,9 @@ struct tide_loaded {
 	struct tide_analysis *analysis;
 	struct tide_symbols *symbols;
 };
-/* The objects are shared by all logs of a run and live longer. On failure nothing is held. */
-enum tide_status tide_loaded_init(struct tide_loaded *, const char *path, struct tide_objects *,
+/* The objects are shared by all logs of a run and live longer; so is the kin, which grows. With it, what a forked child inherited is told
+ * of, if its parent's log is among them or beside it; NULL: it is not looked for. On failure nothing is held. */
+enum tide_status tide_loaded_init(struct tide_loaded *, const char *path, struct tide_objects *, struct tide_kin *,
 				  struct tide_error *err);
 void tide_loaded_release(struct tide_loaded *);
 

@@ -49,6 +49,21 @@ json_t *tide_build_format(const struct tide_log *log)
 	return json_sprintf("%u.%u", (unsigned)super->version_major, (unsigned)super->version_minor);
 }
 
+/* null for what is no forked child. */
+static json_t *inheritance(const struct tide_analysis *a)
+{
+	static const char *const known[] = {"", "whole", "unsure"};
+	if (!a || a->heir == TIDE_HEIR_NONE)
+		return json_null();
+	bool told = a->heir <= TIDE_HEIR_UNSURE;
+	json_t *o = json_object();
+	json_object_set_new(o, "known", json_string(told ? known[a->heir] : "no"));
+	json_object_set_new(o, "reason", text_or_null(tide_heir_text(a->heir)));
+	json_object_set_new(o, "blocks", told ? tide_json_count(a->heir_blocks) : json_null());
+	json_object_set_new(o, "bytes", told ? tide_json_count(a->heir_bytes) : json_null());
+	return o;
+}
+
 json_t *tide_build_coverage(const struct tide_log *log, const struct tide_analysis *a)
 {
 	const struct tide_losses *l = tide_log_losses(log);
@@ -64,6 +79,7 @@ json_t *tide_build_coverage(const struct tide_log *log, const struct tide_analys
 	json_object_set_new(o, "lost_by_reason", reasons);
 	json_object_set_new(o, "unmatched_frees", a ? tide_json_count(a->unmatched_frees) : json_null());
 	json_object_set_new(o, "inherited_frees", a ? tide_json_count(a->inherited_frees) : json_null());
+	json_object_set_new(o, "inheritance", inheritance(a));
 	json_object_set_new(o, "double_allocations", a ? tide_json_count(a->doubled) : json_null());
 	json_object_set_new(o, "truncated_stacks", a ? tide_json_count(a->cut_stacks) : json_null());
 	json_object_set_new(o, "deep_stacks", a ? tide_json_count(a->deep_stacks) : json_null());

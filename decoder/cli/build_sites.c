@@ -121,6 +121,7 @@ static json_t *site_row(const struct tide_profile *p, const struct tide_profile_
 		{"alloc_bytes", tide_json_count(m->alloc_bytes)},
 		{"peak_bytes", tide_json_count(m->peak_bytes)},
 		{"uncertain_bytes", tide_json_count(m->uncertain_bytes)},
+		{"inherited_bytes", tide_json_count(m->inherited_bytes)},
 		{"first_ns", m->first_ns ? tide_json_count(m->first_ns) : json_null()},
 		{"last_ns", m->last_ns ? tide_json_count(m->last_ns) : json_null()},
 		{"stack", stack},
@@ -152,7 +153,7 @@ json_t *tide_build_sites(const struct tide_profile *p, const struct tide_table *
 
 struct line { /* of the program: all rows that are called after it */
 	const struct tide_symbol *place;
-	uint64_t bytes, blocks, suspect;
+	uint64_t bytes, blocks, suspect, inherited;
 	size_t stacks;
 };
 
@@ -182,6 +183,7 @@ static size_t add_up(struct line *line, size_t count)
 			line[kept - 1].bytes += line[i].bytes;
 			line[kept - 1].blocks += line[i].blocks;
 			line[kept - 1].suspect += line[i].suspect;
+			line[kept - 1].inherited += line[i].inherited;
 			line[kept - 1].stacks += line[i].stacks;
 		} else {
 			line[kept++] = line[i];
@@ -199,8 +201,12 @@ json_t *tide_build_places(const struct tide_profile *p, size_t top)
 	for (uint32_t i = 0; line && i < p->rows; i++) {
 		const struct tide_measures *m = &p->row[i].side[0];
 		if (m->live_bytes)
-			line[count++] = (struct line){tide_profile_place(p, &p->row[i]), m->live_bytes, m->live_blocks,
-						      m->suspect_bytes, 1};
+			line[count++] = (struct line){tide_profile_place(p, &p->row[i]),
+						      m->live_bytes,
+						      m->live_blocks,
+						      m->suspect_bytes,
+						      m->inherited_bytes,
+						      1};
 	}
 	count = line ? add_up(line, count) : 0;
 	for (size_t i = 0; i < count && i < top; i++) {
@@ -208,7 +214,8 @@ json_t *tide_build_places(const struct tide_profile *p, size_t top)
 		json_array_append_new(rows,
 				      tide_row(&tide_table_places, tide_json_count(line[i].bytes),
 					       tide_json_count(line[i].blocks), score_of(&m),
-					       tide_json_count(line[i].stacks), tide_build_place_of(line[i].place)));
+					       tide_json_count(line[i].inherited), tide_json_count(line[i].stacks),
+					       tide_build_place_of(line[i].place)));
 	}
 	free(line);
 	return rows;

@@ -21,7 +21,7 @@ static enum tide_status add_log(struct side *side, unsigned number, const char *
 				struct tide_objects *objects, struct tide_error *err)
 {
 	struct tide_loaded l;
-	enum tide_status status = tide_loaded_init(&l, path, objects, err);
+	enum tide_status status = tide_loaded_init(&l, path, objects, NULL, err);
 	if (status)
 		return status;
 	const struct tide_losses *losses = tide_log_losses(l.log);

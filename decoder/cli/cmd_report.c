@@ -16,6 +16,7 @@ struct gathered {
 	struct tide_profile profile;
 	const struct tide_table *table; /* the sites that are asked for; NULL: none */
 	json_t *unreadable;             /* of several logs: path and reason */
+	struct tide_kin kin;            /* the logs that are given, for forked children */
 	bool damaged;
 };
 
@@ -23,7 +24,7 @@ static enum tide_status add_log(struct gathered *g, const char *path, struct tid
 				const struct tide_wanted *wanted, bool several, struct tide_error *err)
 {
 	struct tide_loaded loaded;
-	enum tide_status status = tide_loaded_init(&loaded, path, objects, err);
+	enum tide_status status = tide_loaded_init(&loaded, path, objects, &g->kin, err);
 	if (status && several && status != TIDE_ERR_NOMEM) { /* the others still have an answer */
 		json_array_append_new(g->unreadable, json_pack("{s:o, s:o}", "log", tide_json_text(path), "reason",
 							       tide_json_text(err->text)));
@@ -129,6 +130,11 @@ static int run(const struct tide_args *args, const struct tide_cmd *cmd, struct 
 	for (size_t i = 0; i < 3; i++)
 		if (strcmp(cmd->section ? cmd->section : "leaks", sites[i]->id) == 0)
 			g.table = sites[i];
+	for (size_t i = 0; i < paths.count && paths.count > 1 && code == TIDE_EXIT_OK; i++)
+		if (!tide_kin_add(&g.kin, paths.path[i])) {
+			tide_error_set(err, TIDE_ERR_NOMEM, "out of memory");
+			code = TIDE_EXIT_UNREADABLE;
+		}
 	for (size_t i = 0; i < paths.count && code == TIDE_EXIT_OK; i++) {
 		tide_progress_say(paths.path[i], i, paths.count);
 		if (add_log(&g, paths.path[i], objects, &wanted, paths.count > 1, err))
@@ -144,6 +150,7 @@ static int run(const struct tide_args *args, const struct tide_cmd *cmd, struct 
 		code = g.damaged ? TIDE_EXIT_DAMAGED : found(args, cmd->section, doc) ? TIDE_EXIT_FOUND : TIDE_EXIT_OK;
 		json_decref(doc);
 	}
+	tide_kin_release(&g.kin);
 	tide_profile_release(&g.profile);
 	json_decref(g.reports);
 	json_decref(g.unreadable);

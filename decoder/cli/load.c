@@ -1,14 +1,39 @@
 #include "cli/build.h"
 #include "symbols/symbols.h"
 
+struct beside {
+	struct tide_kin *kin;
+	const char *path; /* of the child */
+};
+
+static const char *find_parent(void *arg, uint64_t uid, bool *ret_nomem)
+{
+	struct beside *b = arg;
+	const char *found = tide_kin_find(b->kin, uid);
+	if (!found && !tide_kin_add_beside(b->kin, b->path))
+		*ret_nomem = true;
+	return found ? found : tide_kin_find(b->kin, uid);
+}
+
+static enum tide_status analyze(struct tide_loaded *l, const char *path, struct tide_kin *kin)
+{
+	struct tide_heritage heritage = {0};
+	struct beside beside = {kin, path};
+	enum tide_status status = kin ? tide_heritage_init(&heritage, l->log, find_parent, &beside) : TIDE_OK;
+	if (!status)
+		status = tide_analyze(l->log, kin ? &heritage : NULL, &l->analysis);
+	tide_heritage_release(&heritage);
+	return status;
+}
+
 enum tide_status tide_loaded_init(struct tide_loaded *l, const char *path, struct tide_objects *objects,
-				  struct tide_error *err)
+				  struct tide_kin *kin, struct tide_error *err)
 {
 	struct tide_loaded made = {0};
 	enum tide_status status = tide_log_open(path, &made.log, err);
 	if (status)
 		return status;
-	status = tide_analyze(made.log, &made.analysis);
+	status = analyze(&made, path, kin);
 	if (!status && !(made.symbols = tide_symbols_new(made.log, objects)))
 		status = TIDE_ERR_NOMEM;
 	if (status) {

@@ -283,6 +283,31 @@ enum tide_status tide_log_limit(struct tide_log *log, const uint64_t *events, ui
 	return TIDE_OK;
 }
 
+/* Events of the lane, from its first, that are not shown by design: carried over, or, in a log without passes, overwritten. */
+static uint64_t overwritten(const struct tide_log *log, const struct tide_lane *lane)
+{
+	bool plain = log->carried.told.epoch == 0 && log->account.evicted > 0;
+	return plain ? tide_lane_evicted(lane) : lane->from;
+}
+
+bool tide_log_reaches(const struct tide_log *log, const uint64_t *events, uint32_t lanes, uint64_t *ret_expected)
+{
+	uint64_t expected = 0;
+	for (uint32_t i = 0; i < lanes; i++)
+		expected = expected + events[i] < expected ? UINT64_MAX : expected + events[i];
+	for (uint32_t i = 0; i < log->lanes.count; i++) {
+		const struct tide_lane *lane = &log->lanes.lane[i];
+		uint64_t all = lane->index < lanes ? events[lane->index] : 0, from = overwritten(log, lane);
+		if (all > 0 && from > all)
+			return false;
+		if (all == 0 && log->carried.told.epoch && from > 0)
+			return false; /* what is carried over is of a time when this lane had begun */
+		expected -= all > 0 ? from : 0;
+	}
+	*ret_expected = expected;
+	return true;
+}
+
 const struct tide_carried *tide_log_carried(const struct tide_log *log)
 {
 	return &log->carried.told;

@@ -78,6 +78,9 @@ void tide_log_rewind(struct tide_log *);
 /* From now on, tide_log_next ends each lane after `events` of it ever written (evicted ones counted); for the
  * inherited state of a forked child: limits are those of its LINEAGE. NULL: no limits. Rewinds. Copies `events`. */
 enum tide_status tide_log_limit(struct tide_log *, const uint64_t *events, uint32_t lanes);
+/* Whether the state after these events can be had from this log: no lane was overwritten past them. *ret_expected: as many will
+ * tide_log_next show under that limit, unless some are lost. */
+bool tide_log_reaches(const struct tide_log *, const uint64_t *events, uint32_t lanes, uint64_t *ret_expected);
 
 /* ---- what the file says of itself ---- */
 enum tide_end_seen { TIDE_SEEN_EXIT, TIDE_SEEN_EXEC, TIDE_SEEN_KILLED, TIDE_SEEN_RUNNING };
@@ -128,12 +131,12 @@ const struct tide_code *tide_log_code(const struct tide_log *, uint32_t id);
 /* The Python stack of a site that censuses name. False: not defined. */
 bool tide_log_pystack(const struct tide_log *, uint32_t site, uint32_t *ret_node);
 
-/* Forked child: events of each lane of the parent that belong to what was inherited. lanes 0: not a forked child. */
+/* Forked child: events of each lane of the parent that belong to what was inherited. */
 struct tide_lineage {
-	uint64_t parent_uid;
+	uint64_t parent_uid; /* 0: not a forked child */
 	int32_t parent_pid;
 	uint32_t lanes;
-	const uint64_t *events;
+	const uint64_t *events; /* NULL: lost */
 };
 const struct tide_lineage *tide_log_lineage(const struct tide_log *);
 

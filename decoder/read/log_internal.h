@@ -1,5 +1,5 @@
 /*
- * log_internal.h - what a struct tide_log is made of; for log*.c only.
+ * log_internal.h - what a struct tide_log is made of; for log*.c and import.c only.
  */
 #ifndef TIDE_READ_LOG_INTERNAL_H
 #define TIDE_READ_LOG_INTERNAL_H

@@ -31,7 +31,24 @@ static bool is_text(const struct tide_column *c)
 	return c->type == TIDE_TYPE_TEXT;
 }
 
-/* Width of every column that text shows; the last text gets what is left of the line. */
+static bool is_empty(const struct tide_grid *g, const struct tide_column *c)
+{
+	const json_t *row;
+	size_t i;
+	json_array_foreach(g->rows, i, row)
+	{
+		if (i < g->most && json_integer_value(json_object_get(row, c->id)))
+			return false;
+	}
+	return true;
+}
+
+static bool is_shown(const struct tide_grid *g, const struct tide_column *c)
+{
+	return c->title && (c->type != TIDE_TYPE_RARE || !is_empty(g, c));
+}
+
+/* Width of every column that text shows, 0 of others; the last text gets what is left of the line. */
 static void measure(const struct tide_grid *g, const struct tide_value_style *style, size_t *width)
 {
 	size_t used = 0, last = SIZE_MAX, i;
@@ -39,9 +56,9 @@ static void measure(const struct tide_grid *g, const struct tide_value_style *st
 	char buf[TIDE_VALUE_LEN];
 	for (size_t c = 0; c < g->table->columns && c < COLUMNS_MOST; c++) {
 		const struct tide_column *column = &g->table->column[c];
-		width[c] = column->title ? strlen(column->title) : 0;
-		if (!column->title)
+		if (!is_shown(g, column))
 			continue;
+		width[c] = strlen(column->title);
 		json_array_foreach(g->rows, i, row)
 		{
 			const json_t *cell = json_object_get(row, column->id);
@@ -94,7 +111,7 @@ static void line(FILE *out, const struct tide_grid *g, const json_t *row, const 
 	for (size_t c = 0; c < g->table->columns && c < COLUMNS_MOST; c++) {
 		const struct tide_column *column = &g->table->column[c];
 		const json_t *cell = json_object_get(row, column->id);
-		if (!column->title)
+		if (!width[c])
 			continue;
 		owed += 2;
 		if (!row && is_text(column))

@@ -245,6 +245,19 @@ static void fact(const struct tide_sink *sink, long long value, const char *word
 		fprintf(sink->out, "  %s %s\n", tide_count_text(buf, value), words);
 }
 
+static void inheritance(const struct tide_sink *sink, const json_t *told)
+{
+	char blocks[TIDE_VALUE_LEN], bytes[TIDE_VALUE_LEN];
+	if (tide_number_at(told, "blocks"))
+		fprintf(sink->out, "  %s blocks, %s, were there at the fork%s\n",
+			tide_count_text(blocks, tide_number_at(told, "blocks")),
+			tide_bytes_text(bytes, tide_number_at(told, "bytes")),
+			strcmp(tide_text_at(told, "known"), "unsure") == 0 ? ", and perhaps more" : "");
+	if (tide_known_at(told, "reason"))
+		fprintf(sink->out, "  not known, or not all of it: what was inherited (%s)\n",
+			tide_text_at(told, "reason"));
+}
+
 void tide_page_coverage(const struct tide_sink *sink, const json_t *c)
 {
 	char a[TIDE_VALUE_LEN], b[TIDE_VALUE_LEN], line[300];
@@ -273,6 +286,7 @@ void tide_page_coverage(const struct tide_sink *sink, const json_t *c)
 	fact(sink, tide_number_at(c, "unmatched_frees"), "frees of blocks whose allocation was not seen");
 	fact(sink, tide_number_at(c, "inherited_frees"),
 	     "frees of blocks from before the fork, whose allocation is in the parent's log");
+	inheritance(sink, json_object_get(c, "inheritance"));
 	fact(sink, tide_number_at(c, "deep_stacks"), "allocations deeper than the frames kept (TIDEMARK_STACK)");
 	fact(sink, tide_number_at(c, "truncated_stacks") - tide_number_at(c, "deep_stacks"),
 	     "allocations whose stack could not be followed to its end");

@@ -52,6 +52,7 @@ const char *tide_value_text(char *buf, const struct tide_column *c, const json_t
 	}
 	switch (c->type) {
 	case TIDE_TYPE_BYTES:
+	case TIDE_TYPE_RARE:
 		return bytes_text(buf, number, c->change, style->padded);
 	case TIDE_TYPE_COUNT:
 		return count_text(buf, number, c->change);

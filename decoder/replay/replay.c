@@ -93,8 +93,12 @@ static void add(struct tide_replay *r, const struct tide_block_live *b)
 	r->live_blocks += a.blocks;
 	if (b->flags & TIDE_BLOCK_PYTHON)
 		r->python_bytes += a.bytes;
-	if (b->flags & TIDE_BLOCK_INHERITED)
+	if (b->flags & TIDE_BLOCK_INHERITED) {
+		s->inherited_bytes += a.bytes;
+		s->inherited_blocks += a.blocks;
 		r->inherited_bytes += a.bytes;
+		r->inherited_blocks += a.blocks;
+	}
 	if (b->flags & TIDE_BLOCK_COUNTED) {
 		s->counted_bytes += a.bytes;
 		r->counted_bytes += a.bytes;
@@ -113,8 +117,12 @@ static bool subtract(struct tide_replay *r, const struct tide_block_live *b)
 	r->live_blocks -= a.blocks;
 	if (b->flags & TIDE_BLOCK_PYTHON)
 		r->python_bytes -= a.bytes;
-	if (b->flags & TIDE_BLOCK_INHERITED)
+	if (b->flags & TIDE_BLOCK_INHERITED) {
+		s->inherited_bytes -= a.bytes;
+		s->inherited_blocks -= a.blocks;
 		r->inherited_bytes -= a.bytes;
+		r->inherited_blocks -= a.blocks;
+	}
 	if (b->flags & TIDE_BLOCK_COUNTED) {
 		s->counted_bytes -= a.bytes;
 		r->counted_bytes -= a.bytes;
@@ -128,7 +136,8 @@ static enum tide_status put(struct tide_replay *r, const struct tide_block_live 
 	if (!tide_blocks_put(&r->blocks, b, &old))
 		return TIDE_ERR_NOMEM;
 	if (old.addr) {
-		r->doubled += !(old.flags & TIDE_BLOCK_CARRIED); /* its free may have been overwritten a moment late */
+		/* the free of a carried block may have been overwritten a moment late */
+		r->doubled += !(old.flags & TIDE_BLOCK_CARRIED) && !(old.flags & TIDE_BLOCK_INHERITED && r->unsure);
 		if (!subtract(r, &old))
 			return TIDE_ERR_NOMEM;
 	}
@@ -176,6 +185,7 @@ static enum tide_status on_free(struct tide_replay *r, const struct step *e, str
 	}
 	uint64_t blocks = tide_amount_of(r->sample_bytes, ret).blocks;
 	r->frees += blocks;
+	r->inherited_frees += ret->flags & TIDE_BLOCK_INHERITED ? blocks : 0;
 	if (e->time_ns > ret->time_ns)
 		r->site[ret->site].lifetime_ns += (e->time_ns - ret->time_ns) * blocks;
 	return subtract(r, ret) ? TIDE_OK : TIDE_ERR_NOMEM;
@@ -221,6 +231,7 @@ static enum tide_status end_realloc(struct tide_replay *r, const struct step *e,
 		return TIDE_OK;
 	uint64_t blocks = tide_amount_of(r->sample_bytes, &p->old).blocks;
 	r->frees -= blocks;
+	r->inherited_frees -= p->old.flags & TIDE_BLOCK_INHERITED ? blocks : 0;
 	r->site[p->old.site].frees -= blocks;
 	if (r->frozen)
 		p->old.flags |= TIDE_BLOCK_LATER;
@@ -389,6 +400,7 @@ enum tide_status tide_replay_inherit(struct tide_replay *r, const struct tide_bl
 		r->peak_bytes = r->live_bytes;
 		r->peaks++;
 	}
+	r->peak_index = UINT64_MAX; /* before the first event */
 	return status;
 }
 
@@ -451,6 +463,7 @@ static bool restore(struct tide_replay *r)
 	r->live_blocks = f->was.live_blocks;
 	r->python_bytes = f->was.python_bytes;
 	r->inherited_bytes = f->was.inherited_bytes;
+	r->inherited_blocks = f->was.inherited_blocks;
 	r->counted_bytes = f->was.counted_bytes;
 	r->unmatched_frees = f->was.unmatched_frees;
 	r->inherited_frees = f->was.inherited_frees;
@@ -466,9 +479,12 @@ static bool restore(struct tide_replay *r)
 /* Blocks that were not carried over, because they had died by then, are dead: what a site allocated and does not live was freed. */
 static void count_frees(struct tide_replay *r)
 {
-	for (uint32_t i = 0; i < r->sites; i++)
-		if (r->site[i].allocs >= r->site[i].live_blocks) /* not of sites that a census told of */
-			r->site[i].frees = r->site[i].allocs - r->site[i].live_blocks;
+	for (uint32_t i = 0; i < r->sites; i++) {
+		struct tide_site *s = &r->site[i];
+		uint64_t own = s->live_blocks - s->inherited_blocks;
+		if (s->allocs >= own) /* not of sites that a census told of */
+			s->frees = s->allocs - own;
+	}
 }
 
 static void find_ages(struct tide_replay *r)

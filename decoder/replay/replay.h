@@ -14,6 +14,7 @@ struct tide_site {
 	uint64_t live_bytes, live_blocks;
 	uint64_t counted_bytes; /* of live_bytes: told by a census, not by events; no part of a peak */
 	uint64_t lifetime_ns;   /* of its freed blocks, all together */
+	uint64_t inherited_bytes, inherited_blocks; /* of the live ones: from before the fork */
 	/* Live when the process' live bytes were highest. Valid after tide_replay_finish: until then it is that of the peak which
 	 * was the highest so far when the site last changed (peak_seen). */
 	uint64_t peak_bytes, peak_seen;
@@ -37,6 +38,7 @@ struct tide_replay {
 	uint64_t allocs, frees, alloc_bytes, live_bytes, live_blocks;
 	uint64_t python_bytes;        /* of live_bytes: inside pymalloc's pools */
 	uint64_t inherited_bytes;     /* of live_bytes: from before the fork */
+	uint64_t inherited_blocks;    /* of live_blocks */
 	uint64_t counted_bytes;       /* of live_bytes: told by a census */
 	struct tide_block_live freed; /* what the last event gave up; addr 0: nothing */
 	uint64_t unmatched_frees;     /* of blocks that this log does not know */
@@ -45,8 +47,10 @@ struct tide_replay {
 	uint64_t in_flight_bytes;     /* of reallocs begun and never completed */
 	uint64_t peak_bytes, peak_ns, peak_index;
 	uint64_t peaks; /* how often there was a new highest */
-	bool forked;    /* the caller's: a forked child's log, so a block that is not known is its parent's */
-	bool carried;   /* events were overwritten: blocks that died since then are freed without having been seen */
+	bool forked; /* the caller's: a forked child's log, and what it inherited is not all known: so what is freed and is
+			 * not known is its parent's */
+	bool unsure;  /* the caller's: of blocks that were inherited some may have been freed unseen */
+	bool carried; /* events were overwritten: blocks that died since then are freed without having been seen */
 	uint64_t sample_bytes; /* of the log, set before the first event; 0: none, sums are exact */
 };
 
@@ -58,7 +62,8 @@ enum tide_status tide_replay_carried(struct tide_replay *, const struct tide_car
 enum tide_status tide_replay_event(struct tide_replay *, const struct tide_event *);
 /* The same for all events of a batch, but for `freed`. The log that it is of is asked for stacks. */
 enum tide_status tide_replay_batch(struct tide_replay *, const struct tide_batch *, const struct tide_log *);
-/* A block that is live before the first event, allocated by such stacks. Is no allocation of this log's. */
+/* A block that is live before the first event, allocated by such stacks. Is no allocation of this log's. Before
+ * tide_replay_carried. TIDE_OK or TIDE_ERR_NOMEM. */
 enum tide_status tide_replay_inherit(struct tide_replay *, const struct tide_block_live *, uint32_t native,
 				     uint32_t python);
 

@@ -13,9 +13,10 @@
 #include <stddef.h>
 
 enum tide_type {
-	TIDE_TYPE_TEXT,    /* string, hostile */
-	TIDE_TYPE_BYTES,   /* integer */
-	TIDE_TYPE_COUNT,   /* integer */
+	TIDE_TYPE_TEXT,  /* string, hostile */
+	TIDE_TYPE_BYTES, /* integer */
+	TIDE_TYPE_COUNT, /* integer */
+	TIDE_TYPE_RARE, /* integer: bytes, a part of what the row counts; text leaves the column out where no row has any */
 	TIDE_TYPE_NUMBER,  /* integer that is a name, such as a process id */
 	TIDE_TYPE_TIME,    /* integer: nanoseconds of CLOCK_MONOTONIC */
 	TIDE_TYPE_SHARE,   /* real, 1 is all */

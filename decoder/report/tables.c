@@ -22,26 +22,22 @@ const struct tide_table tide_table_ledger = {"ledger", "LEDGER  what resident me
 					     "no census in this log", TABLE(ledger)};
 
 static const struct tide_column pins[] = {
-	{"pins_bytes", "holds", TIDE_TYPE_BYTES, false},
-	{"releases_bytes", "would free", TIDE_TYPE_BYTES, false},
-	{"arenas", "arenas", TIDE_TYPE_COUNT, false},
-	{"blocks", "blocks", TIDE_TYPE_COUNT, false},
-	{"bytes", NULL, TIDE_TYPE_BYTES, false},
-	{"place", "most made at", TIDE_TYPE_TEXT, false},
-	{"under", "all made below", TIDE_TYPE_TEXT, false},
-	{"types", NULL, TIDE_TYPE_LIST, false},
-	{"stack", NULL, TIDE_TYPE_STACK, false},
+	{"pins_bytes", "holds", TIDE_TYPE_BYTES, false},  {"releases_bytes", "would free", TIDE_TYPE_BYTES, false},
+	{"arenas", "arenas", TIDE_TYPE_COUNT, false},     {"blocks", "blocks", TIDE_TYPE_COUNT, false},
+	{"bytes", NULL, TIDE_TYPE_BYTES, false},          {"inherited_bytes", "inherited", TIDE_TYPE_RARE, false},
+	{"place", "most made at", TIDE_TYPE_TEXT, false}, {"under", "all made below", TIDE_TYPE_TEXT, false},
+	{"types", NULL, TIDE_TYPE_LIST, false},           {"stack", NULL, TIDE_TYPE_STACK, false},
 };
 const struct tide_table tide_table_pins = {"pins", "PINS  live blocks that keep free memory from being given back",
 					   "none known", TABLE(pins)};
 
 static const struct tide_column leaks[] = {
-	{"bytes", "live", TIDE_TYPE_BYTES, false},    {"blocks", "blocks", TIDE_TYPE_COUNT, false},
-	{"score", "kept", TIDE_TYPE_SHARE, false},    {"place", "made at", TIDE_TYPE_TEXT, false},
-	{"allocs", NULL, TIDE_TYPE_COUNT, false},     {"alloc_bytes", NULL, TIDE_TYPE_BYTES, false},
-	{"peak_bytes", NULL, TIDE_TYPE_BYTES, false}, {"uncertain_bytes", NULL, TIDE_TYPE_BYTES, false},
-	{"first_ns", NULL, TIDE_TYPE_TIME, false},    {"last_ns", NULL, TIDE_TYPE_TIME, false},
-	{"stack", NULL, TIDE_TYPE_STACK, false},
+	{"bytes", "live", TIDE_TYPE_BYTES, false},         {"blocks", "blocks", TIDE_TYPE_COUNT, false},
+	{"score", "kept", TIDE_TYPE_SHARE, false},         {"inherited_bytes", "inherited", TIDE_TYPE_RARE, false},
+	{"place", "made at", TIDE_TYPE_TEXT, false},       {"allocs", NULL, TIDE_TYPE_COUNT, false},
+	{"alloc_bytes", NULL, TIDE_TYPE_BYTES, false},     {"peak_bytes", NULL, TIDE_TYPE_BYTES, false},
+	{"uncertain_bytes", NULL, TIDE_TYPE_BYTES, false}, {"first_ns", NULL, TIDE_TYPE_TIME, false},
+	{"last_ns", NULL, TIDE_TYPE_TIME, false},          {"stack", NULL, TIDE_TYPE_STACK, false},
 };
 static const struct tide_column top[] = {
 	{"alloc_bytes", "allocated", TIDE_TYPE_BYTES, false},
@@ -52,6 +48,7 @@ static const struct tide_column top[] = {
 	{"score", NULL, TIDE_TYPE_SHARE, false},
 	{"peak_bytes", NULL, TIDE_TYPE_BYTES, false},
 	{"uncertain_bytes", NULL, TIDE_TYPE_BYTES, false},
+	{"inherited_bytes", NULL, TIDE_TYPE_RARE, false},
 	{"first_ns", NULL, TIDE_TYPE_TIME, false},
 	{"last_ns", NULL, TIDE_TYPE_TIME, false},
 	{"stack", NULL, TIDE_TYPE_STACK, false},
@@ -61,8 +58,8 @@ static const struct tide_column peak[] = {
 	{"place", "made at", TIDE_TYPE_TEXT, false},       {"blocks", NULL, TIDE_TYPE_COUNT, false},
 	{"score", NULL, TIDE_TYPE_SHARE, false},           {"allocs", NULL, TIDE_TYPE_COUNT, false},
 	{"alloc_bytes", NULL, TIDE_TYPE_BYTES, false},     {"uncertain_bytes", NULL, TIDE_TYPE_BYTES, false},
-	{"first_ns", NULL, TIDE_TYPE_TIME, false},         {"last_ns", NULL, TIDE_TYPE_TIME, false},
-	{"stack", NULL, TIDE_TYPE_STACK, false},
+	{"inherited_bytes", NULL, TIDE_TYPE_RARE, false},  {"first_ns", NULL, TIDE_TYPE_TIME, false},
+	{"last_ns", NULL, TIDE_TYPE_TIME, false},          {"stack", NULL, TIDE_TYPE_STACK, false},
 };
 const struct tide_table tide_table_leaks = {"leaks", "LIVE  what is still allocated, by stack: leak candidates",
 					    "nothing", TABLE(leaks)};
@@ -72,9 +69,9 @@ const struct tide_table tide_table_peak = {
 	"at_peak", "AT THE PEAK  what was live when live bytes were highest, by stack", "nothing", TABLE(peak)};
 
 static const struct tide_column places[] = {
-	{"bytes", "live", TIDE_TYPE_BYTES, false},   {"blocks", "blocks", TIDE_TYPE_COUNT, false},
-	{"score", "kept", TIDE_TYPE_SHARE, false},   {"stacks", "stacks", TIDE_TYPE_COUNT, false},
-	{"place", "made at", TIDE_TYPE_TEXT, false},
+	{"bytes", "live", TIDE_TYPE_BYTES, false},    {"blocks", "blocks", TIDE_TYPE_COUNT, false},
+	{"score", "kept", TIDE_TYPE_SHARE, false},    {"inherited_bytes", "inherited", TIDE_TYPE_RARE, false},
+	{"stacks", "stacks", TIDE_TYPE_COUNT, false}, {"place", "made at", TIDE_TYPE_TEXT, false},
 };
 const struct tide_table tide_table_places = {"places", "LIVE  what is still allocated, by line: leak candidates",
 					     "nothing", TABLE(places)};
