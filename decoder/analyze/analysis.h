@@ -117,6 +117,7 @@ struct tide_sample {
 /* One census: the kernel's numbers beside the log's at that moment. */
 struct tide_moment {
 	uint64_t at_ns, rss, live, reserved; /* live: blocks of malloc and of pymalloc's pools */
+	uint64_t unseen;                     /* of `live`: blocks in pools that no event tells of */
 	uint64_t heap;                       /* resident in malloc heaps and pymalloc arenas, live or not */
 	uint64_t mapped;                     /* resident, anonymous, of the program's own mappings */
 	uint64_t stacks, files;              /* resident */

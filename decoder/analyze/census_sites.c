@@ -135,3 +135,49 @@ enum tide_status tide_census_sites(struct tide_analysis *a, struct tide_replay *
 	*ret_found = !status;
 	return status;
 }
+
+static enum tide_status add_bytes(struct tide_replay *r, const struct tide_log *log, struct tide_census_pysites *sites,
+				  uint64_t **live, uint32_t *count)
+{
+	struct tide_census_pysite entry;
+	while (tide_pysites_next(sites, &entry)) {
+		uint32_t node = 0;
+		tide_log_pystack(log, entry.site, &node);
+		uint32_t site = tide_replay_site(r, 0, node);
+		if (site == UINT32_MAX)
+			return TIDE_ERR_NOMEM;
+		if (site >= *count) {
+			uint64_t *more = realloc(*live, (r->sites + 1ull) * sizeof *more);
+			if (!more)
+				return TIDE_ERR_NOMEM;
+			memset(more + *count, 0, (r->sites - *count) * sizeof *more);
+			*live = more;
+			*count = r->sites;
+		}
+		(*live)[site] += (uint64_t)entry.blocks * (entry.size_class + 1u) * GRANULE;
+	}
+	return TIDE_OK;
+}
+
+enum tide_status tide_census_site_bytes(struct tide_replay *r, const struct tide_log *log,
+					const struct tide_census_blob *blob, uint64_t **ret_live, uint32_t *ret_sites)
+{
+	struct tide_census census;
+	struct tide_census_item item;
+	uint64_t *live = NULL;
+	uint32_t count = 0;
+	bool found = false;
+	enum tide_status status = check(blob, &found);
+	if (!status && found)
+		tide_census_init(&census, blob->bytes, blob->len);
+	while (!status && found && tide_census_next(&census, &item) == 1)
+		if (item.kind == TIDE_RECORD_PYSITES)
+			status = add_bytes(r, log, &item.pysites, &live, &count);
+	if (status) {
+		free(live);
+		return status;
+	}
+	*ret_live = live;
+	*ret_sites = count;
+	return TIDE_OK;
+}

@@ -261,6 +261,13 @@ static uint64_t suspect(const struct tide_analysis *a, uint32_t site)
 	return live && !bytes ? 1 : bytes;
 }
 
+/* Of blocks with events something is known in any case: whether such blocks were ever freed. */
+static uint64_t judged(const struct tide_analysis *a, uint32_t site)
+{
+	const struct tide_site *s = &a->state.site[site];
+	return site < a->growths && (a->growth[site].known || !s->counted_bytes) ? s->live_bytes : 0;
+}
+
 static void add_pin(struct tide_measures *m, const struct tide_pin *pin)
 {
 	m->arenas += pin->arenas;
@@ -321,6 +328,7 @@ enum tide_status tide_profile_add(struct tide_profile *p, const struct tide_anal
 		if (row) {
 			add(&row->side[side], &a->state.site[i], uncertain, a->state.unsure);
 			row->side[side].suspect_bytes += suspect(a, i);
+			row->side[side].judged_bytes += judged(a, i);
 		}
 		if (row && pin[i])
 			add_pin(&row->side[side], &a->pin[pin[i] - 1]);

@@ -19,6 +19,7 @@ enum { TIDE_SIDES = 2 }; /* base and new */
 
 struct tide_measures {
 	uint64_t allocs, alloc_bytes, live_bytes, live_blocks, peak_bytes;
+	uint64_t judged_bytes;      /* of live_bytes: known whether they grow */
 	uint64_t suspect_bytes;     /* live bytes, each by its site's score (trend.h): how much looks like a leak */
 	uint64_t uncertain_bytes;   /* of the live ones */
 	uint64_t inherited_bytes;   /* of the live ones: from before the fork */

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 
 #define FIRST_EVERY 64u
-#define POINTS_LEAST 6u /* fewer say nothing of a trend */
+#define POINTS_LEAST 6u  /* fewer say nothing of a trend */
+#define COUNTED_LEAST 3u /* censuses are seconds apart: fewer points, but each after much has happened */
 
 void tide_trend_release(struct tide_trend *t)
 {
@@ -26,22 +27,36 @@ static void thin(struct tide_trend *t)
 	t->every *= 2;
 }
 
+bool tide_trend_wants(struct tide_trend *t, uint64_t index)
+{
+	if (!t->every)
+		t->every = 1;
+	if (index < t->next)
+		return false;
+	if (t->points == TIDE_TREND_POINTS)
+		thin(t);
+	t->next = index + t->every;
+	return true;
+}
+
+void tide_trend_add(struct tide_trend *t, uint64_t *live, uint32_t sites)
+{
+	t->live[t->points] = live;
+	t->sites[t->points++] = sites;
+}
+
 bool tide_trend_event(struct tide_trend *t, const struct tide_replay *r, uint64_t index)
 {
 	if (!t->every)
 		t->every = t->next = FIRST_EVERY;
-	if (index < t->next)
+	if (!tide_trend_wants(t, index))
 		return true;
-	if (t->points == TIDE_TREND_POINTS)
-		thin(t);
-	t->next = index + t->every;
 	uint64_t *live = malloc((r->sites + 1ull) * sizeof *live);
 	if (!live)
 		return false;
 	for (uint32_t i = 0; i < r->sites; i++)
 		live[i] = r->site[i].live_bytes;
-	t->live[t->points] = live;
-	t->sites[t->points++] = r->sites;
+	tide_trend_add(t, live, r->sites);
 	return true;
 }
 
@@ -54,7 +69,7 @@ void tide_trend_site(const struct tide_trend *t, const struct tide_replay *r, ui
 {
 	struct tide_growth g = {0};
 	uint64_t now = r->site[site].live_bytes, half = 0;
-	if (t->points >= POINTS_LEAST) {
+	if (t->points >= (r->site[site].counted_bytes ? COUNTED_LEAST : POINTS_LEAST)) {
 		uint32_t from = t->points / 2;
 		half = at(t, from, site);
 		for (uint32_t i = from; i < t->points; i++) {
@@ -63,6 +78,7 @@ void tide_trend_site(const struct tide_trend *t, const struct tide_replay *r, ui
 			g.steps++;
 		}
 		g.bytes = now > half ? now - half : 0;
+		g.known = true;
 		/* in the last half of the events, in nearly every step, and a good part of all there is */
 		g.grows = g.bytes >= now / 5 && g.rises * 4 >= g.steps * 3;
 	}

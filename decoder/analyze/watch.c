@@ -50,11 +50,13 @@ void tide_watch_release(struct tide_watch *w)
 	if (w->has_caches)
 		tide_caches_release(&w->caches);
 	tide_trend_release(&w->trend);
+	tide_trend_release(&w->counted);
 	*w = (struct tide_watch){.next_ns = UINT64_MAX};
 }
 
 /* Resident bytes by what they are, for the timeline and the trend: the same claims as the ledger's, without blocks. */
-static void note_moment(const struct tide_space *s, const struct tide_replay *r, struct tide_moment *m)
+static void note_moment(const struct tide_space *s, const struct tide_replay *r, bool events_tell,
+			struct tide_moment *m)
 {
 	uint64_t pools = 0;
 	*m = (struct tide_moment){.at_ns = s->at_ns, .rss = s->rss.resident, .reason = s->reason};
@@ -65,6 +67,7 @@ static void note_moment(const struct tide_space *s, const struct tide_replay *r,
 		pools += sum.live_bytes;
 	}
 	m->live = r->live_bytes - r->python_bytes + (pools ? pools : r->python_bytes);
+	m->unseen = events_tell || pools < r->python_bytes ? 0 : pools - r->python_bytes;
 	for (uint32_t i = 0; i < s->regions; i++) {
 		const struct tide_space_region *region = &s->region[i];
 		m->files += tide_space_file(s, region->start, region->end);
@@ -103,6 +106,20 @@ static enum tide_status add_sites(struct tide_watch *w, struct tide_replay *r)
 	return status == TIDE_ERR_NOMEM ? status : TIDE_OK;
 }
 
+/* What sites held at a census before the last one: how they grow. */
+static enum tide_status note_sites(struct tide_watch *w, struct tide_replay *r, uint32_t which,
+				   const struct tide_census_blob *blob)
+{
+	uint64_t *live = NULL;
+	uint32_t sites = 0;
+	if (tide_log_process(w->log)->super.python_mode != TIDE_PYTHON_SITES || !tide_trend_wants(&w->counted, which))
+		return TIDE_OK;
+	enum tide_status status = tide_census_site_bytes(r, w->log, blob, &live, &sites);
+	if (!status && live)
+		tide_trend_add(&w->counted, live, sites);
+	return status;
+}
+
 static enum tide_status take_census(struct tide_watch *w, struct tide_replay *r, uint32_t which)
 {
 	struct tide_census_blob blob;
@@ -114,9 +131,12 @@ static enum tide_status take_census(struct tide_watch *w, struct tide_replay *r,
 	if (!status)
 		status = tide_space_init(&space, &blob);
 	if (!status) {
-		note_moment(&space, r, &w->a->moment[w->a->moments++]);
+		bool events_tell = tide_log_process(w->log)->super.python_mode == TIDE_PYTHON_OBJECTS;
+		note_moment(&space, r, events_tell, &w->a->moment[w->a->moments++]);
 		tide_space_release(&space);
 	}
+	if (!status && !last)
+		status = note_sites(w, r, which, &blob);
 	if (!status && last)
 		status = join_last(w, r, &blob);
 	return status == TIDE_ERR_BAD ? TIDE_OK : status; /* a damaged census tells nothing, and spoils nothing */
@@ -169,7 +189,7 @@ enum tide_status tide_watch_finish(struct tide_watch *w, const struct tide_repla
 	if (!a->growth)
 		return TIDE_ERR_NOMEM;
 	for (uint32_t i = 0; i < r->sites; i++)
-		tide_trend_site(&w->trend, r, i, &a->growth[i]);
+		tide_trend_site(r->site[i].counted_bytes ? &w->counted : &w->trend, r, i, &a->growth[i]);
 	note_old_blocks(a, r, w->last_ns);
 	for (uint32_t i = 0; i < r->sites; i++)
 		a->growth[i].score = tide_growth_score(&a->growth[i], &r->site[i]);

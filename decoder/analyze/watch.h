@@ -18,7 +18,8 @@ struct tide_watch {
 	bool has_caches;
 	struct tide_caches caches;
 	struct tide_trend trend;
-	uint64_t last_ns; /* of the last event */
+	struct tide_trend counted; /* of blocks that censuses count; only sites of such blocks are looked up there */
+	uint64_t last_ns;          /* of the last event */
 };
 
 /* After a->finalized is known. On failure nothing is held. */

@@ -91,6 +91,15 @@ static json_t *arenas(const struct tide_analysis *a)
 	return rows;
 }
 
+/* Where no event tells of what is in pymalloc's pools, it is as of the last census, and unknown before the first one. */
+static json_t *live_at(const struct tide_analysis *a, const struct tide_sample *s, const struct tide_moment *last)
+{
+	uint64_t ever = 0;
+	for (uint32_t i = 0; i < a->moments; i++)
+		ever |= a->moment[i].unseen;
+	return ever && !last ? json_null() : tide_json_count(s->live_bytes + (last ? last->unseen : 0));
+}
+
 /* Live bytes at moments spread over the events, and all three at each census. */
 static json_t *timeline(const struct tide_analysis *a)
 {
@@ -101,7 +110,8 @@ static json_t *timeline(const struct tide_analysis *a)
 		const struct tide_sample *s = i < a->samples ? &a->sample[i] : NULL;
 		if (!m || (s && s->at_ns <= m->at_ns)) {
 			json_array_append_new(rows, tide_row(&tide_table_timeline, tide_json_count(s->at_ns),
-							     tide_json_count(s->live_bytes), json_null(), json_null()));
+							     live_at(a, s, k ? &a->moment[k - 1] : NULL), json_null(),
+							     json_null()));
 			i++;
 		} else {
 			json_array_append_new(rows, tide_row(&tide_table_timeline, tide_json_count(m->at_ns),
@@ -135,7 +145,7 @@ static void add_sites(json_t *o, const struct tide_loaded *l, const struct tide_
 	if (tide_gather_sites(&profile, l, table) == TIDE_OK) {
 		json_object_set_new(o, table->id, tide_build_sites(&profile, table, top));
 		if (table == &tide_table_leaks)
-			json_object_set_new(o, "places", tide_build_places(&profile, top));
+			tide_build_lines(o, &profile, top);
 	}
 	tide_profile_release(&profile);
 }

@@ -48,7 +48,8 @@ json_t *tide_build_verdict(const struct tide_loaded *);
 
 /* build_sites.c: one of the tables leaks, top, at_peak of one side, by its own measure, biggest first; and `places`: the same by line. */
 json_t *tide_build_sites(const struct tide_profile *, const struct tide_table *, size_t top);
-json_t *tide_build_places(const struct tide_profile *, size_t top);
+/* Sets the members "places" and "suspects": by line of the program, what lives, and what of it looks like a leak. */
+void tide_build_lines(json_t *report, const struct tide_profile *, size_t top);
 json_t *tide_build_profile_stack(const struct tide_profile *, const struct tide_profile_row *);
 /* Adds to the profile what the table shows of this log. */
 enum tide_status tide_gather_sites(struct tide_profile *, const struct tide_loaded *, const struct tide_table *);

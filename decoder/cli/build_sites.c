@@ -100,7 +100,8 @@ static uint64_t measure_of(const struct tide_measures *m, const struct tide_tabl
 /* How much of what lives looks like a leak, 0 to 1 (analyze/trend.h): it grows, it has outlived its kind, nothing of it was freed. */
 static json_t *score_of(const struct tide_measures *m)
 {
-	return m->live_bytes ? json_real((double)m->suspect_bytes / (double)m->live_bytes) : json_null();
+	double score = m->judged_bytes ? (double)m->suspect_bytes / (double)m->judged_bytes : 0;
+	return m->judged_bytes ? json_real(score < 1 ? score : 1) : json_null();
 }
 
 static json_t *site_row(const struct tide_profile *p, const struct tide_profile_row *row,
@@ -151,9 +152,12 @@ json_t *tide_build_sites(const struct tide_profile *p, const struct tide_table *
 	return rows;
 }
 
+/* Of a line's live bytes, weighed by their scores: below that it only is what was allocated and kept (analyze/trend.h: 0.1). */
+#define SUSPECT_LEAST 0.2
+
 struct line { /* of the program: all rows that are called after it */
 	const struct tide_symbol *place;
-	uint64_t bytes, blocks, suspect, inherited;
+	uint64_t bytes, blocks, suspect, judged, inherited;
 	size_t stacks;
 };
 
@@ -166,11 +170,17 @@ static int by_place(const void *a, const void *b)
 static int most_bytes(const void *a, const void *b)
 {
 	const struct line *x = a, *y = b;
-	if (x->suspect != y->suspect)
-		return x->suspect < y->suspect ? 1 : -1;
 	if (x->bytes != y->bytes)
 		return x->bytes < y->bytes ? 1 : -1;
 	return by_place(a, b); /* frames are numbered as they come: the same for the same input */
+}
+
+static int most_suspect(const void *a, const void *b)
+{
+	const struct line *x = a, *y = b;
+	if (x->suspect != y->suspect)
+		return x->suspect < y->suspect ? 1 : -1;
+	return most_bytes(a, b);
 }
 
 /* Sorts by place and adds up what is of one. Returns how many are left. */
@@ -183,17 +193,32 @@ static size_t add_up(struct line *line, size_t count)
 			line[kept - 1].bytes += line[i].bytes;
 			line[kept - 1].blocks += line[i].blocks;
 			line[kept - 1].suspect += line[i].suspect;
+			line[kept - 1].judged += line[i].judged;
 			line[kept - 1].inherited += line[i].inherited;
 			line[kept - 1].stacks += line[i].stacks;
 		} else {
 			line[kept++] = line[i];
 		}
 	}
-	qsort(line, kept, sizeof *line, most_bytes);
 	return kept;
 }
 
-json_t *tide_build_places(const struct tide_profile *p, size_t top)
+/* Lines that look like leaks rather than like what a program keeps, to the front. */
+static size_t sort_lines(struct line *line, size_t count, const struct tide_table *table)
+{
+	if (table != &tide_table_suspects) {
+		qsort(line, count, sizeof *line, most_bytes);
+		return count;
+	}
+	qsort(line, count, sizeof *line, most_suspect);
+	size_t suspects = 0;
+	for (size_t i = 0; i < count; i++)
+		if ((double)line[i].suspect >= SUSPECT_LEAST * (double)line[i].bytes)
+			line[suspects++] = line[i];
+	return suspects;
+}
+
+static json_t *lines(const struct tide_profile *p, const struct tide_table *table, size_t top)
 {
 	json_t *rows = json_array();
 	struct line *line = calloc(p->rows + 1u, sizeof *line);
@@ -205,18 +230,25 @@ json_t *tide_build_places(const struct tide_profile *p, size_t top)
 						      m->live_bytes,
 						      m->live_blocks,
 						      m->suspect_bytes,
+						      m->judged_bytes,
 						      m->inherited_bytes,
 						      1};
 	}
-	count = line ? add_up(line, count) : 0;
+	count = line ? sort_lines(line, add_up(line, count), table) : 0;
 	for (size_t i = 0; i < count && i < top; i++) {
-		struct tide_measures m = {.live_bytes = line[i].bytes, .suspect_bytes = line[i].suspect};
+		struct tide_measures m = {.judged_bytes = line[i].judged, .suspect_bytes = line[i].suspect};
 		json_array_append_new(rows,
-				      tide_row(&tide_table_places, tide_json_count(line[i].bytes),
-					       tide_json_count(line[i].blocks), score_of(&m),
-					       tide_json_count(line[i].inherited), tide_json_count(line[i].stacks),
-					       tide_build_place_of(line[i].place)));
+				      tide_row(table, tide_json_count(line[i].bytes), tide_json_count(line[i].blocks),
+					       score_of(&m), tide_json_count(line[i].inherited),
+					       tide_json_count(line[i].stacks), tide_build_place_of(line[i].place)));
 	}
 	free(line);
 	return rows;
+}
+
+void tide_build_lines(json_t *report, const struct tide_profile *p, size_t top)
+{
+	static const struct tide_table *const tables[] = {&tide_table_places, &tide_table_suspects};
+	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+		json_object_set_new(report, tables[i]->id, lines(p, tables[i], top));
 }

@@ -49,7 +49,7 @@ static json_t *document(const struct gathered *g, size_t top)
 	if (g->table)
 		json_object_set_new(doc, g->table->id, tide_build_sites(&g->profile, g->table, top));
 	if (g->table == &tide_table_leaks)
-		json_object_set_new(doc, "places", tide_build_places(&g->profile, top));
+		tide_build_lines(doc, &g->profile, top);
 	return doc;
 }
 
@@ -192,8 +192,9 @@ READING(pins, "The live blocks that keep free memory from being given back.", "t
 	"pins");
 READING(arenas, "Every arena: reserved, resident, live, stranded bytes.", "tidemark arenas app-123-4f.tide",
 	table_options, "arenas");
-READING(leaks, "What is live, by stack: leak candidates.", "tidemark leaks logs --top 5", limit_options, "leaks");
+READING(leaks, "What is live, by stack, what looks like a leak first.", "tidemark leaks logs --top 5", limit_options,
+	"leaks");
 READING(peak, "What was live when live bytes were highest, by stack.", "tidemark peak logs", table_options, "at_peak");
 READING(top, "What was allocated most, by stack, freed or not.", "tidemark top logs --format csv", table_options,
 	"top");
-READING(timeline, "Live bytes over time.", "tidemark timeline app-123-4f.tide", table_options, "timeline");
+READING(timeline, "Live and resident bytes over time.", "tidemark timeline app-123-4f.tide", table_options, "timeline");

@@ -74,16 +74,33 @@ static json_t *advice_of(const struct tide_loaded *l, const struct tide_verdict 
 	return advice;
 }
 
-static json_t *leak_trigger(const struct tide_loaded *l, const struct tide_verdict *v)
+/* Live bytes grow, and no site is known to: too few censuses counted Python's blocks, or none did. */
+static json_t *growth_without_site(const struct tide_loaded *l, const struct tide_verdict *v)
 {
-	const struct tide_analysis *a = l->analysis;
-	if (!v->growing_sites)
+	const struct tide_replay *r = &l->analysis->state;
+	uint32_t most = 0;
+	for (uint32_t i = 1; i < r->sites; i++)
+		most = r->site[i].live_bytes > r->site[most].live_bytes ? i : most;
+	if (r->sites == 0 || r->site[most].live_bytes < v->live_grown / 10)
 		return text(
 			"live bytes rose by %.1f MiB over the later censuses; which lines made them is not in this log",
 			(double)v->live_grown / MIB);
+	json_t *place = tide_build_place(l, most), *line;
+	line = text("live bytes rose by %.1f MiB over the later censuses; of which lines is not known, most is live of "
+		    "%s: %.1f MiB",
+		    (double)v->live_grown / MIB, json_string_value(place), (double)r->site[most].live_bytes / MIB);
+	json_decref(place);
+	return line;
+}
+
+static json_t *leak_trigger(const struct tide_loaded *l, const struct tide_verdict *v)
+{
+	const struct tide_analysis *a = l->analysis;
+	if (!v->growing_sites || v->grown < v->live_grown / 10)
+		return growth_without_site(l, v);
 	json_t *place = tide_build_place(l, v->worst), *line;
-	line = text("%u stacks grow; most at %s: %.1f MiB more in the last half of the events, %llu blocks now",
-		    v->growing_sites, json_string_value(place), (double)a->growth[v->worst].bytes / MIB,
+	line = text("%u stacks grow; most at %s: %.1f MiB more in the last half, %llu blocks now", v->growing_sites,
+		    json_string_value(place), (double)a->growth[v->worst].bytes / MIB,
 		    (unsigned long long)a->state.site[v->worst].live_blocks);
 	json_decref(place);
 	return line;

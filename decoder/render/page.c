@@ -316,26 +316,68 @@ void tide_text_losses(const struct tide_sink *sink, const json_t *c)
 	tide_paint(sink, TIDE_PLAIN);
 }
 
-void tide_page_timeline(const struct tide_sink *sink, const json_t *report)
+/* What is known of the time up to the end of a row: live: -1, rss: 0 where not known. */
+struct moment {
+	long long live, rss;
+	bool has_rss; /* told in this row's time, not before */
+};
+
+static size_t advance(const json_t *rows, size_t i, long long until, struct moment *m)
 {
-	const json_t *rows = json_object_get(report, "timeline"), *row;
-	long long most = 1, start = tide_number_at(json_object_get(report, "process"), "start_ns");
-	char buf[TIDE_VALUE_LEN];
-	size_t i, step = json_array_size(rows) / TIMELINE_ROWS + 1;
+	m->has_rss = false;
+	for (; i < json_array_size(rows) && tide_number_at(json_array_get(rows, i), "at_ns") <= until; i++) {
+		const json_t *row = json_array_get(rows, i);
+		m->live = tide_known_at(row, "live_bytes") ? tide_number_at(row, "live_bytes") : m->live;
+		m->rss = tide_known_at(row, "rss_bytes") ? tide_number_at(row, "rss_bytes") : m->rss;
+		m->has_rss = m->has_rss || tide_known_at(row, "rss_bytes");
+	}
+	return i;
+}
+
+static long long most_of(const json_t *rows)
+{
+	long long most = 1;
+	size_t i;
+	const json_t *row;
 	json_array_foreach(rows, i, row)
 	{
-		if (tide_number_at(row, "live_bytes") > most)
-			most = tide_number_at(row, "live_bytes");
+		most = tide_number_at(row, "live_bytes") > most ? tide_number_at(row, "live_bytes") : most;
+		most = tide_number_at(row, "rss_bytes") > most ? tide_number_at(row, "rss_bytes") : most;
 	}
-	tide_heading(sink, "TIMELINE  live bytes");
-	if (json_array_size(rows) == 0)
+	return most;
+}
+
+static void timeline_row(const struct tide_sink *sink, long long after_ns, const struct moment *m, long long most)
+{
+	char live[TIDE_VALUE_LEN], rss[TIDE_VALUE_LEN];
+	long long column = 0, solid = m->live * BAR / most, light = m->rss * BAR / most;
+	fprintf(sink->out, "  %10.3f s  %11s  %11s  ", (double)after_ns / 1e9,
+		m->live < 0 ? "unknown" : tide_bytes_text(live, m->live),
+		m->has_rss ? tide_bytes_text(rss, m->rss) : "");
+	for (; column < solid; column++)
+		fputc('#', sink->out);
+	for (; column < light; column++)
+		fputc('-', sink->out);
+	fputc('\n', sink->out);
+}
+
+void tide_page_timeline(const struct tide_sink *sink, const json_t *report)
+{
+	const json_t *rows = json_object_get(report, "timeline");
+	size_t count = json_array_size(rows), i = 0;
+	long long start = tide_number_at(json_object_get(report, "process"), "start_ns"), most = most_of(rows);
+	struct moment now = {.live = -1};
+	tide_heading(sink, "TIMELINE  # live, - resident at the last census");
+	if (count == 0) {
 		fprintf(sink->out, "  nothing happened\n");
-	for (i = 0; i < json_array_size(rows); i += step) {
-		row = json_array_get(rows, i);
-		fprintf(sink->out, "  %10.3f s  %11s  ", (double)(tide_number_at(row, "at_ns") - start) / 1e9,
-			tide_bytes_text(buf, tide_number_at(row, "live_bytes")));
-		for (long long n = tide_number_at(row, "live_bytes") * BAR / most; n > 0; n--)
-			fputc('#', sink->out);
-		fputc('\n', sink->out);
+		return;
+	}
+	long long first = tide_number_at(json_array_get(rows, 0), "at_ns"),
+		  span = tide_number_at(json_array_get(rows, count - 1), "at_ns") - first;
+	fprintf(sink->out, "  %12s  %11s  %11s\n", "at", "live", "resident");
+	for (long long row = 1; row <= TIMELINE_ROWS; row++) {
+		long long until = first + (long long)((double)span * (double)row / TIMELINE_ROWS);
+		i = advance(rows, i, row == TIMELINE_ROWS ? first + span : until, &now);
+		timeline_row(sink, until - start, &now, most);
 	}
 }

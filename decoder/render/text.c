@@ -36,6 +36,8 @@ static void page(const struct tide_sink *sink, const json_t *r)
 	fputc('\n', sink->out);
 	table(sink, &tide_table_places, r, PAGE_ROWS, false);
 	fputc('\n', sink->out);
+	table(sink, &tide_table_suspects, r, PAGE_ROWS, false);
+	fputc('\n', sink->out);
 	tide_page_peak(sink, r);
 	tide_page_coverage(sink, json_object_get(r, "coverage"));
 }
@@ -84,6 +86,8 @@ static void merged(const struct tide_sink *sink, const json_t *doc)
 	overview(sink, doc);
 	fputc('\n', sink->out);
 	table(sink, &tide_table_places, doc, PAGE_ROWS, false);
+	fputc('\n', sink->out);
+	table(sink, &tide_table_suspects, doc, PAGE_ROWS, false);
 	tide_page_peak(sink, doc);
 	tide_page_coverage(sink, json_object_get(doc, "coverage"));
 	fprintf(sink->out, "\n----  the process to look at first; the others: tidemark report LOG\n\n");

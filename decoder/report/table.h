@@ -42,8 +42,8 @@ struct tide_table {
 
 /* The tables of the product (tables.c). */
 extern const struct tide_table tide_table_processes, tide_table_ledger, tide_table_pins, tide_table_leaks,
-	tide_table_top, tide_table_peak, tide_table_arenas, tide_table_timeline, tide_table_places, tide_table_diff,
-	tide_table_replay;
+	tide_table_top, tide_table_peak, tide_table_arenas, tide_table_timeline, tide_table_places, tide_table_suspects,
+	tide_table_diff, tide_table_replay;
 /* By the report's member; NULL: none. */
 const struct tide_table *tide_table_named(const char *id);
 

@@ -33,7 +33,7 @@ const struct tide_table tide_table_pins = {"pins", "PINS  live blocks that keep 
 
 static const struct tide_column leaks[] = {
 	{"bytes", "live", TIDE_TYPE_BYTES, false},         {"blocks", "blocks", TIDE_TYPE_COUNT, false},
-	{"score", "kept", TIDE_TYPE_SHARE, false},         {"inherited_bytes", "inherited", TIDE_TYPE_RARE, false},
+	{"score", "suspect", TIDE_TYPE_SHARE, false},      {"inherited_bytes", "inherited", TIDE_TYPE_RARE, false},
 	{"place", "made at", TIDE_TYPE_TEXT, false},       {"allocs", NULL, TIDE_TYPE_COUNT, false},
 	{"alloc_bytes", NULL, TIDE_TYPE_BYTES, false},     {"peak_bytes", NULL, TIDE_TYPE_BYTES, false},
 	{"uncertain_bytes", NULL, TIDE_TYPE_BYTES, false}, {"first_ns", NULL, TIDE_TYPE_TIME, false},
@@ -61,8 +61,9 @@ static const struct tide_column peak[] = {
 	{"inherited_bytes", NULL, TIDE_TYPE_RARE, false},  {"first_ns", NULL, TIDE_TYPE_TIME, false},
 	{"last_ns", NULL, TIDE_TYPE_TIME, false},          {"stack", NULL, TIDE_TYPE_STACK, false},
 };
-const struct tide_table tide_table_leaks = {"leaks", "LIVE  what is still allocated, by stack: leak candidates",
-					    "nothing", TABLE(leaks)};
+const struct tide_table tide_table_leaks = {
+	"leaks", "LEAKS  what is still allocated, by stack, what looks most like a leak first", "nothing",
+	TABLE(leaks)};
 const struct tide_table tide_table_top = {"top", "TOP  what was allocated most, by stack, freed or not", "nothing",
 					  TABLE(top)};
 const struct tide_table tide_table_peak = {
@@ -70,11 +71,14 @@ const struct tide_table tide_table_peak = {
 
 static const struct tide_column places[] = {
 	{"bytes", "live", TIDE_TYPE_BYTES, false},    {"blocks", "blocks", TIDE_TYPE_COUNT, false},
-	{"score", "kept", TIDE_TYPE_SHARE, false},    {"inherited_bytes", "inherited", TIDE_TYPE_RARE, false},
+	{"score", "suspect", TIDE_TYPE_SHARE, false}, {"inherited_bytes", "inherited", TIDE_TYPE_RARE, false},
 	{"stacks", "stacks", TIDE_TYPE_COUNT, false}, {"place", "made at", TIDE_TYPE_TEXT, false},
 };
-const struct tide_table tide_table_places = {"places", "LIVE  what is still allocated, by line: leak candidates",
-					     "nothing", TABLE(places)};
+const struct tide_table tide_table_places = {"places", "LIVE  what is still allocated, by line", "nothing",
+					     TABLE(places)};
+const struct tide_table tide_table_suspects = {
+	"suspects", "LEAK CANDIDATES  lines whose live bytes grow steadily, or live longer than freed ones did",
+	"none: nothing grows steadily, nothing outlives its kind", TABLE(places)};
 
 static const struct tide_column arenas[] = {
 	{"kind", "kind", TIDE_TYPE_TEXT, false},
@@ -126,9 +130,9 @@ const struct tide_table tide_table_replay = {"settings", "REPLAY  the same alloc
 const struct tide_table *tide_table_named(const char *id)
 {
 	static const struct tide_table *const all[] = {
-		&tide_table_processes, &tide_table_ledger, &tide_table_pins,   &tide_table_leaks,
-		&tide_table_top,       &tide_table_peak,   &tide_table_arenas, &tide_table_timeline,
-		&tide_table_places,    &tide_table_diff,   &tide_table_replay,
+		&tide_table_processes, &tide_table_ledger,   &tide_table_pins,   &tide_table_leaks,
+		&tide_table_top,       &tide_table_peak,     &tide_table_arenas, &tide_table_timeline,
+		&tide_table_places,    &tide_table_suspects, &tide_table_diff,   &tide_table_replay,
 	};
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		if (strcmp(all[i]->id, id) == 0)

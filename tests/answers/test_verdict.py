@@ -1,4 +1,7 @@
 """Twenty-one programs that are big for a known reason: what the report calls it."""
+import subprocess
+import time
+
 import pytest
 
 import harness
@@ -109,3 +112,43 @@ def test_retention_comes_with_advice_that_releases(verdicts):
 def test_every_verdict_says_all_three(verdicts):
     for name, (_, v) in verdicts.items():
         assert v["state"] and v["trigger"] and v["consequence"], name
+
+
+LEAK = """\
+import time
+def serve():
+    return sum(len(str(i) * 2) for i in range(300))
+kept = []
+def remember():
+    kept.append(["kept %d" % n for n in range(100)])  # the line
+while True:
+    serve()
+    remember()
+    time.sleep(0.001)
+"""
+CENSUSES = 8
+
+
+def test_a_leak_of_small_objects_names_its_line(tmp_path):
+    """In the default mode no event tells of them: that they grow is seen from one census to the next."""
+    (tmp_path / "leak.py").write_text(LEAK)
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    program = subprocess.Popen([harness.PYTHON, tmp_path / "leak.py"], env=harness.environment(logs, TIDEMARK_CENSUS="1ms"))
+    try:
+        end = time.monotonic() + 60
+        taken = 0
+        while taken < CENSUSES and time.monotonic() < end:
+            time.sleep(0.5)
+            taken = sum(row["rss_bytes"] is not None for log in harness.logs_in(logs)
+                        for row in harness.answer("timeline", log)["timeline"])
+        assert taken >= CENSUSES
+    finally:
+        program.kill()
+        program.wait()
+    report = harness.answer("report", harness.only_log(logs))
+    line = 1 + LEAK[:LEAK.index("# the line")].count("\n")
+    assert report["verdict"]["class"] == "leak", report["verdict"]
+    assert f"leak.py:{line}" in report["verdict"]["trigger"], report["verdict"]
+    assert report["suspects"][0]["place"].endswith(f"leak.py:{line}"), report["suspects"][:3]
+    assert report["places"][0]["place"].endswith(f"leak.py:{line}"), report["places"][:3]
