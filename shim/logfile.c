@@ -182,6 +182,8 @@ static void *map_new_file(int dir, const char *name, uint64_t size, int *ret_err
 	tide_sys_fchmod(fd, 0600); /* whatever the umask */
 	int rc = reserve(fd, size);
 	void *base = rc == 0 ? tide_sys_mmap(size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : NULL;
+	if (base) /* a first touch would else read ahead: megabytes of zeros, milliseconds */
+		tide_sys_madvise(base, size, MADV_RANDOM);
 	if (!base) {
 		*ret_errno = rc ? -rc : ENOMEM;
 		tide_sys_unlinkat(dir, name);
@@ -280,6 +282,12 @@ bool tide_logfile_create(const struct tide_config *config, bool loud)
 	write_head(base, config, 0, 0);
 	tide_logfile.base = base;
 	return true;
+}
+
+void tide_logfile_is_filling(void)
+{
+	/* of all of it: a part would become a mapping of its own, which cannot be moved together with the rest */
+	tide_sys_madvise(tide_logfile.base, tide_logfile.geometry.file_size, MADV_HUGEPAGE);
 }
 
 bool tide_logfile_leave_parent(const struct tide_config *config)

@@ -25,6 +25,7 @@ static struct {
 	size_t packed_cap, packed_len;
 	uint32_t used; /* bytes of the current segment handed out */
 	uint64_t frame_seq;
+	bool filling; /* with events, not only with censuses */
 } ring;
 
 bool tide_ring_init(void)
@@ -45,6 +46,7 @@ void tide_ring_fork_child(void)
 {
 	ring.used = 0;
 	ring.frame_seq = 0;
+	ring.filling = false;
 	atomic_store_explicit(&tide_ring_now, 0, memory_order_relaxed);
 	tide_unlock(&ring.lock);
 }
@@ -189,6 +191,10 @@ bool tide_ring_put(const struct tide_frame *head, const void *raw, size_t raw_le
 	size_t packed = tide_ring_pack(raw, raw_len);
 	if (packed == 0 || !tide_ring_reserve(packed, TIDE_RING_SPARE))
 		return false;
+	if (!ring.filling && head->kind == TIDE_FRAME_EVENTS) {
+		ring.filling = true;
+		tide_logfile_is_filling();
+	}
 	struct tide_frame *at = publish(head, raw_len);
 	if (head->kind == TIDE_FRAME_EVENTS)
 		tide_survive_sealed(at, tide_ring_epoch());
