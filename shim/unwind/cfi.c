@@ -351,7 +351,8 @@ static struct tide_rule rule_of(const struct state *s)
 	}
 	if (!s->cfa_known || (!from_bp && s->cfa_register != TIDE_DWARF_SP) || s->ra != AT_CFA ||
 	    s->ra_offset != -TIDE_RA_BELOW_CFA || s->cfa_offset % 8 || s->bp_offset % 8 ||
-	    s->cfa_offset != (int32_t)s->cfa_offset || s->bp_offset != (int32_t)s->bp_offset)
+	    s->cfa_offset != (int32_t)s->cfa_offset || s->bp_offset != (int32_t)s->bp_offset ||
+	    (!from_bp && s->cfa_offset <= 0))
 		return rule;
 	rule.kind = TIDE_RULE_STEP;
 	rule.cfa_from_bp = from_bp;

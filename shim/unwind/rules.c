@@ -14,22 +14,34 @@ static struct tide_lock growing;
 
 static uint64_t pack(struct tide_rule r)
 {
-	return (uint64_t)r.kind | (uint64_t)r.cfa_from_bp << 3 | (uint64_t)r.bp << 4 |
-	       ((uint64_t)(r.cfa_offset / 8) & 0xfffffff) << 8 | ((uint64_t)(r.bp_offset / 8) & 0xfffffff) << 36;
+	uint64_t bp = (uint64_t)(uint32_t)(r.bp_offset | (int32_t)r.bp) << 32;
+	switch (r.kind) {
+	case TIDE_RULE_STEP:
+		return bp | (uint32_t)(r.cfa_offset | (r.cfa_from_bp ? TIDE_PACKED_STEP_BP : TIDE_PACKED_STEP));
+	case TIDE_RULE_SIGNAL:
+		return TIDE_PACKED_SIGNAL;
+	case TIDE_RULE_END:
+		return TIDE_PACKED_END;
+	default:
+		return TIDE_PACKED_UNKNOWN;
+	}
 }
 
 static struct tide_rule_table *new_table(uint32_t slots)
 {
 	struct tide_rule_table *t = tide_sys_memory(sizeof *t + slots * sizeof(struct tide_rule_slot));
-	if (t)
+	if (t) {
 		t->slots = slots;
+		t->mask = (slots - 1) * (uint32_t)sizeof(struct tide_rule_slot);
+	}
 	return t;
 }
 
 static void insert(struct tide_rule_table *t, uint64_t key, uint64_t rule)
 {
 	uint32_t mask = t->slots - 1;
-	for (uint32_t i = tide_rule_slot_of(key, t->slots), tries = 0; tries < t->slots; i = (i + 1) & mask, tries++) {
+	for (uint32_t i = (uint32_t)(tide_rule_slot(t, key) - t->slot), tries = 0; tries < t->slots;
+	     i = (i + 1) & mask, tries++) {
 		struct tide_rule_slot *s = &t->slot[i];
 		uint64_t free_key = 0;
 		if (atomic_compare_exchange_strong_explicit(&s->key, &free_key, key, memory_order_relaxed,
@@ -93,7 +105,7 @@ uint64_t tide_rule_search(uintptr_t pc, bool exact)
 	uint64_t key = pc | (exact ? EXACT : 0);
 	struct tide_rule_table *t = atomic_load_explicit(&tide_rules, memory_order_acquire);
 	uint32_t mask = t ? t->slots - 1 : 0;
-	for (uint32_t i = t ? tide_rule_slot_of(key, t->slots) : 0; t; i = (i + 1) & mask) {
+	for (uint32_t i = t ? (uint32_t)(tide_rule_slot(t, key) - t->slot) : 0; t; i = (i + 1) & mask) {
 		uint64_t there = atomic_load_explicit(&t->slot[i].key, memory_order_relaxed);
 		if (there == key) {
 			uint64_t rule = atomic_load_explicit(&t->slot[i].rule, memory_order_relaxed);

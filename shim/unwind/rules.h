@@ -9,18 +9,28 @@
 
 #include "unwind/cfi.h"
 
-/* A rule in one word, never 0: kind in bits 0-2, cfa_from_bp 3, bp 4-5, cfa_offset 8-35, bp_offset 36-63; offsets in units of 8. */
+/* A rule in one word, never 0. Low half: cfa_offset, and in its low three bits a kind; high half: bp_offset, and in its low three
+ * bits enum tide_rule_bp. Both offsets are multiples of 8. */
 #define TIDE_PACKED_KIND 7u
-#define TIDE_PACKED_FROM_BP 8u
-#define TIDE_PACKED_BP 0x30u
-#define TIDE_PACKED_BP_SAVED (TIDE_BP_SAVED << 4)
+enum tide_packed_kind {
+	TIDE_PACKED_STEP = 0,
+	TIDE_PACKED_STEP_BP,
+	TIDE_PACKED_SIGNAL,
+	TIDE_PACKED_END,
+	TIDE_PACKED_UNKNOWN
+};
 static inline intptr_t tide_packed_cfa(uint64_t packed)
 {
-	return (int64_t)(packed << 28) >> 36 << 3;
+	return (int32_t)(packed & ~(uint64_t)TIDE_PACKED_KIND);
 }
+static inline enum tide_rule_bp tide_packed_bp_kind(uint64_t packed)
+{
+	return (enum tide_rule_bp)(packed >> 32 & 7);
+}
+/* Of TIDE_BP_SAVED: where, from the CFA. */
 static inline intptr_t tide_packed_bp(uint64_t packed)
 {
-	return (int64_t)packed >> 36 << 3;
+	return (int64_t)(packed - ((uint64_t)TIDE_BP_SAVED << 32)) >> 32;
 }
 
 struct tide_rule_slot {
@@ -29,30 +39,34 @@ struct tide_rule_slot {
 };
 struct tide_rule_table {
 	uint32_t slots; /* a power of two */
+	uint32_t mask;  /* (slots - 1) * sizeof(struct tide_rule_slot) */
 	atomic_uint used;
 	struct tide_rule_slot slot[];
 };
 extern struct tide_rule_table *_Atomic tide_rules;
 
-static inline uint32_t tide_rule_slot_of(uint64_t key, uint32_t slots)
+static inline struct tide_rule_slot *tide_rule_slot(struct tide_rule_table *t, uint64_t key)
 {
-	return (uint32_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & (slots - 1);
+	uint64_t hash = key * UINT64_C(0x9e3779b97f4a7c15);
+	return (struct tide_rule_slot *)((char *)t->slot + (hash >> 28 & t->mask));
 }
 
 /* `exact` as in tide_cfi_rule. Finds the rule in the table, or computes and keeps it; packed. */
 uint64_t tide_rule_search(uintptr_t pc, bool exact);
 
-/* The rule of a return address. Inline for the one in its first slot, which nearly all are. */
+/* The rule of a return address. Inline for the one in its first slot, which nearly all are. A table exists once anything was learnt. */
+static inline uint64_t tide_rule_in(struct tide_rule_table *t, uintptr_t pc)
+{
+	struct tide_rule_slot *s = tide_rule_slot(t, pc);
+	uint64_t rule = atomic_load_explicit(&s->rule, memory_order_relaxed);
+	if (__builtin_expect(atomic_load_explicit(&s->key, memory_order_relaxed) != pc || !rule, 0))
+		return tide_rule_search(pc, false);
+	return rule;
+}
 static inline uint64_t tide_rule_of_call(uintptr_t pc)
 {
 	struct tide_rule_table *t = atomic_load_explicit(&tide_rules, memory_order_acquire);
-	if (__builtin_expect(t != NULL, 1)) {
-		struct tide_rule_slot *s = &t->slot[tide_rule_slot_of(pc, t->slots)];
-		uint64_t rule = atomic_load_explicit(&s->rule, memory_order_relaxed);
-		if (__builtin_expect(atomic_load_explicit(&s->key, memory_order_relaxed) == pc && rule, 1))
-			return rule;
-	}
-	return tide_rule_search(pc, false);
+	return __builtin_expect(t != NULL, 1) ? tide_rule_in(t, pc) : tide_rule_search(pc, false);
 }
 
 /* Forgets all. */

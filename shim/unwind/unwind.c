@@ -1,305 +1,166 @@
 #include "unwind/unwind.h"
 
 #include <stdatomic.h>
-#include <string.h>
 
 #include "unwind/modules.h"
 #include "unwind/rules.h"
 #include "unwind/stacks.h"
+#include "unwind/walk.h"
+
+#define QUICK_MOST 64u /* fresh frames; more are no matter of speed */
 
 static atomic_uint generation = 1; /* of all rules; remembered walks of an earlier one are void */
 
-/* A walk in hand. */
-struct walk {
+/* ---- the quick way, which most walks go: no signal frame, and an end where the last walk passed ----
+ *
+ * Compiled twice: where some frame's rule needs bp, and where none does. */
+
+#define INLINE static inline __attribute__((always_inline))
+
+struct quick {
 	struct tide_unwinder *u;
+	struct tide_rule_table *rules;
 	uintptr_t pc, sp;
-	uintptr_t bp_at;   /* the cell that bp is in at this frame; BP_HERE: the register, bp_here; or TIDE_BP_GONE */
-	uintptr_t bp_here; /* where the walk began or was interrupted */
-	uintptr_t start, high; /* what may be read */
-	uint32_t at;           /* candidates for a meeting are frames [1] .. [at] */
-	uint32_t fresh, kept;
-	uint32_t max;     /* frames wanted */
-	bool interrupted; /* the frame in hand was, by a signal: its pc is not a return address */
-	bool crossed;     /* a signal frame was */
-	uint64_t end;
-	uintptr_t end_cell; /* 0: none */
+	uintptr_t bp_at, bp_here; /* as in struct walk */
+	uintptr_t start;
+	struct tide_frame_fresh *fresh; /* behind the last one */
+	uint32_t at;                    /* frame of the last walk */
+	uint32_t changed;               /* as in struct walk */
 };
 
-#define BP_HERE 0u
-
-enum step { STEP_ON, STEP_END, STEP_CUT };
-
-static inline uint64_t cell(uintptr_t at)
+/* bp at the frame in hand, as tide_frame_fresh.bp_value has it; 0: nobody can tell. */
+static uintptr_t quick_bp(const struct quick *q)
 {
-	return *(const uint64_t *)at;
+	uintptr_t high = q->u->stack.high, bp = q->bp_here;
+	if (q->bp_at != TIDE_BP_HERE) {
+		if (q->bp_at < q->start || q->bp_at > high - sizeof bp || q->bp_at % sizeof bp)
+			return 0;
+		bp = tide_cell(q->bp_at);
+	}
+	return bp ? bp : 1;
 }
 
-static bool readable(const struct walk *w, uintptr_t at)
+/* The canonical frame address by the rule of the frame in hand; *ret_bp, if bp's value is needed. UINTPTR_MAX: it is not that simple. */
+INLINE uintptr_t quick_cfa(const struct quick *q, uint64_t rule, bool with_bp, uintptr_t *ret_bp)
 {
-	return at >= w->start && at <= w->high - sizeof at && at % sizeof at == 0;
+	if (__builtin_expect(rule & TIDE_PACKED_KIND, 0)) {
+		uintptr_t bp = with_bp && tide_needs_bp(rule) ? quick_bp(q) : 0;
+		uintptr_t cfa = bp + (uintptr_t)tide_packed_cfa(rule);
+		*ret_bp = bp;
+		return bp && cfa > q->sp && cfa % sizeof cfa == 0 ? cfa : UINTPTR_MAX;
+	}
+	return q->sp + (uintptr_t)(intptr_t)(int32_t)rule;
 }
 
-static bool bp_now(const struct walk *w, uintptr_t bp_at, uintptr_t *ret)
+/* To where the last walk passed with the same sp: q->at is that frame of it, q->pc what its pc is now. Those before it are fresh. */
+INLINE bool walk_in(struct quick *q, bool with_bp)
 {
-	if (bp_at == BP_HERE)
-		*ret = w->bp_here;
-	else if (bp_at != TIDE_BP_GONE && readable(w, bp_at))
-		*ret = cell(bp_at);
-	else
+	struct tide_unwinder *u = q->u;
+	uintptr_t high = u->stack.high, bp = 0;
+	const uintptr_t *known = u->sp + u->known;
+	struct tide_frame_fresh *f = u->fresh, *most = f + QUICK_MOST;
+	for (;; f++) {
+		while (*known < q->sp) /* sp[0] is not below any */
+			known--;
+		if (*known == q->sp)
+			break;
+		uint64_t rule = tide_rule_in(q->rules, q->pc);
+		uintptr_t cfa = quick_cfa(q, rule, with_bp, &bp);
+		if (__builtin_expect(cfa > high || f == most, 0))
+			return false;
+		f->pc = q->pc;
+		f->sp = q->sp;
+		f->rule = rule;
+		if (with_bp) {
+			f->bp_value = bp;
+			q->bp_at = tide_bp_outside(q->bp_at, rule, cfa);
+		}
+		q->pc = tide_cell(cfa - TIDE_RA_BELOW_CFA);
+		q->sp = cfa;
+	}
+	q->at = (uint32_t)(known - u->sp);
+	q->fresh = f;
+	return known != u->sp;
+}
+
+/* The frame in hand, `i`, was called from elsewhere. If its caller's frame lies where it lay, it changes its pc in its place. */
+INLINE bool change_in_place(struct quick *q, uint32_t i, bool with_bp)
+{
+	struct tide_unwinder *u = q->u;
+	uint64_t rule = tide_rule_in(q->rules, q->pc);
+	uintptr_t bp = 0, cfa = quick_cfa(q, rule, with_bp, &bp);
+	if (__builtin_expect(cfa != u->sp[i - 1] || cfa > u->stack.high, 0))
 		return false;
+	u->pc[i] = q->pc;
+	u->rule[i] = rule;
+	if (with_bp)
+		u->bp_value[i] = bp;
+	q->changed = i;
 	return true;
 }
 
-/* The kernel's frame: all registers are in it, and the interrupted code may run on another stack. */
-static enum step step_signal(struct walk *w)
+/* Compares frames q->at and further out with what they were. False: it is not that simple; what was changed until then is right. */
+INLINE bool walk_out_in_place(struct quick *q, bool with_bp)
 {
-	uintptr_t frame = w->sp;
-	if (!readable(w, frame) || !readable(w, frame + TIDE_UCONTEXT_PC))
-		return STEP_CUT;
-	w->pc = cell(frame + TIDE_UCONTEXT_PC);
-	w->sp = cell(frame + TIDE_UCONTEXT_SP);
-	w->bp_here = cell(frame + TIDE_UCONTEXT_BP);
-	w->bp_at = BP_HERE;
-	w->crossed = w->interrupted = true;
-	w->at = 0;
-	if (w->sp < frame || w->sp >= w->high) {
-		w->high = tide_stack_end(w->u, w->sp);
-		w->start = w->sp;
-	}
-	return w->high && w->sp % sizeof w->sp == 0 ? STEP_ON : STEP_CUT;
-}
-
-/* The canonical frame address by a rule that is not sp + constant; 0: cannot be told. */
-static uintptr_t cfa_from_bp(struct walk *w, uint64_t rule, struct tide_frame_fresh *f)
-{
-	uintptr_t bp;
-	if ((rule & TIDE_PACKED_KIND) != TIDE_RULE_STEP || !bp_now(w, w->bp_at, &bp))
-		return 0;
-	f->bp_value = bp ? bp : 1; /* 1 is no bp of a frame either */
-	bp += (uintptr_t)tide_packed_cfa(rule);
-	return bp % sizeof bp == 0 ? bp : 0;
-}
-
-/* From the frame in hand to the one outside it. */
-static inline enum step step(struct walk *w, uint64_t rule)
-{
-	struct tide_frame_fresh *f = &w->u->fresh[w->fresh++];
-	*f = (struct tide_frame_fresh){w->pc, w->sp, TIDE_BP_KEPT, 0};
-	uintptr_t cfa = w->sp + (uintptr_t)tide_packed_cfa(rule);
-	if (__builtin_expect((rule & (TIDE_PACKED_KIND | TIDE_PACKED_FROM_BP)) != TIDE_RULE_STEP, 0)) {
-		if ((rule & TIDE_PACKED_KIND) == TIDE_RULE_END)
-			return STEP_END;
-		if ((rule & TIDE_PACKED_KIND) == TIDE_RULE_SIGNAL)
-			return step_signal(w);
-		cfa = cfa_from_bp(w, rule, f);
-	}
-	if (__builtin_expect(cfa <= w->sp || cfa > w->high, 0))
-		return STEP_CUT;
-	w->pc = cell(cfa - TIDE_RA_BELOW_CFA);
-	w->sp = cfa;
-	if ((rule & TIDE_PACKED_BP) == TIDE_PACKED_BP_SAVED)
-		w->bp_at = f->bp_saved = cfa + (uintptr_t)tide_packed_bp(rule);
-	else if (rule & TIDE_PACKED_BP)
-		w->bp_at = f->bp_saved = TIDE_BP_GONE;
-	if (__builtin_expect(w->pc != 0, 1))
-		return STEP_ON;
-	w->end_cell = cfa;
-	return STEP_END;
-}
-
-static inline bool returns_there(const struct tide_unwinder *u, uint32_t i)
-{
-	return cell(u->sp[i] - TIDE_RA_BELOW_CFA) == u->pc[i];
-}
-
-static bool same_bp(const struct walk *w, uint32_t i, uintptr_t bp_at)
-{
-	uintptr_t bp;
-	if (!w->u->bp_value[i])
-		return true;
-	return bp_now(w, bp_at, &bp) && (bp ? bp : 1) == w->u->bp_value[i];
-}
-
-/* verify(), where some rule needs bp: the outermost frame that stands, and whether what is outside it must too. */
-static uint32_t verify_with_bp(const struct walk *w, uint32_t from, uint32_t last, bool *ret_outside)
-{
-	const struct tide_unwinder *u = w->u;
-	uintptr_t bp_at = w->bp_at;
-	uint32_t i = from;
-	bool same;
-	while ((same = same_bp(w, i, bp_at)) && i > last && returns_there(u, i - 1)) {
-		if (u->bp_saved[i] != TIDE_BP_KEPT)
-			bp_at = u->bp_saved[i];
+	struct tide_unwinder *u = q->u;
+	for (uint64_t i = q->at;;) {
+		if (__builtin_expect(q->pc != u->pc[i], 0)) {
+			if (!change_in_place(q, (uint32_t)i, with_bp))
+				return false;
+		} else if (with_bp && tide_needs_bp(u->rule[i]) && quick_bp(q) != u->bp_value[i]) {
+			return false;
+		}
 		if (--i == 0)
-			break;
+			return !u->end_is_cell || tide_cell(u->sp[0] - TIDE_RA_BELOW_CFA) == 0;
+		if (with_bp)
+			q->bp_at = tide_bp_outside(q->bp_at, u->rule[i + 1], u->sp[i]);
+		q->sp = u->sp[i];
+		q->pc = tide_cell(q->sp - TIDE_RA_BELOW_CFA);
 	}
-	*ret_outside = same;
-	return i;
 }
 
-/* Frame `from` is where the walk in hand is. True: so is the rest of it, and the end. Otherwise *ret is the outermost frame that
- * must be as remembered. */
-static inline bool verify(const struct walk *w, uint32_t from, uint32_t *ret)
+/* False: nothing is known but what *changed says. */
+INLINE bool walk_quickly(struct tide_unwinder *u, const struct tide_regs *regs, uint32_t *changed, bool with_bp)
 {
-	const struct tide_unwinder *u = w->u;
-	uint32_t i = from, last = u->end_is_cell ? 0 : 1;
-	bool whole = true;
-	if (__builtin_expect(u->end == TIDE_WORD_CUT_LIMIT, 0)) {
-		/* what is outside frame 1 is not known: are there frames enough? */
-		whole = w->fresh + from >= w->max;
-		last = whole ? w->fresh + from - w->max + 1 : 1;
-	}
-	if (__builtin_expect(u->needing_bp != 0, 0)) {
-		bool outside;
-		i = verify_with_bp(w, from, last, &outside);
-		whole = whole && outside;
-	} else {
-		while (i > last && returns_there(u, i - 1))
-			i--;
-	}
-	*ret = i ? i : 1;
-	return i == last && whole;
-}
-
-/* Frames `from` to `to` stand and are taken as walked, but for the last, which is now in hand. */
-static void jump(struct walk *w, uint32_t from, uint32_t to)
-{
-	struct tide_unwinder *u = w->u;
-	for (uint32_t i = from; i > to && w->fresh < TIDE_STACK_MAX; i--) {
-		u->fresh[w->fresh++] = (struct tide_frame_fresh){u->pc[i], u->sp[i], u->bp_saved[i], u->bp_value[i]};
-		if (u->bp_saved[i] != TIDE_BP_KEPT)
-			w->bp_at = u->bp_saved[i];
-	}
-	w->pc = u->pc[to];
-	w->sp = u->sp[to];
-	w->at = to - 1;
-}
-
-/* True: the rest of the walk is known. */
-static inline bool meet(struct walk *w)
-{
-	const struct tide_unwinder *u = w->u;
-	while (w->at > 0 && u->sp[w->at] < w->sp)
-		w->at--;
-	if (w->at == 0 || u->sp[w->at] != w->sp || u->pc[w->at] != w->pc)
+	struct quick q = {.u = u,
+			  .rules = atomic_load_explicit(&tide_rules, memory_order_acquire),
+			  .pc = regs->pc,
+			  .sp = regs->sp,
+			  .bp_at = TIDE_BP_HERE,
+			  .bp_here = regs->bp,
+			  .start = regs->sp};
+	if (!walk_in(&q, with_bp))
 		return false;
-	uint32_t from = w->at, to;
-	if (verify(w, from, &to)) {
-		w->kept = from;
-		return true;
+	uint32_t depth = q.at + (uint32_t)(q.fresh - u->fresh);
+	q.changed = q.at + 1;
+	bool quick = walk_out_in_place(&q, with_bp);
+	*changed = q.changed;
+	if (__builtin_expect(!quick || depth > TIDE_STACK_MAX, 0))
+		return false;
+	u->depth = u->known = depth;
+	uint64_t i = depth;
+	for (const struct tide_frame_fresh *f = u->fresh; f < q.fresh; f++, i--) {
+		u->pc[i] = f->pc;
+		u->sp[i] = f->sp;
+		u->rule[i] = f->rule;
+		if (with_bp)
+			u->bp_value[i] = f->bp_value;
 	}
-	jump(w, from, to);
-	return false;
+	if (with_bp)
+		u->needing_bp = tide_count_bp(u, depth);
+	return true;
 }
 
-static inline void walk_out(struct walk *w)
+__attribute__((noinline)) static bool walk_quickly_with_bp(struct tide_unwinder *u, const struct tide_regs *regs,
+							   uint32_t *changed)
 {
-	enum step s = STEP_ON;
-	while (s == STEP_ON) {
-		if (__builtin_expect(w->fresh >= TIDE_STACK_MAX, 0)) {
-			w->end = TIDE_WORD_CUT_LIMIT;
-			return;
-		}
-		if (meet(w))
-			return;
-		if (__builtin_expect(w->interrupted, 0)) {
-			w->interrupted = false;
-			s = step(w, tide_rule_search(w->pc, true));
-		} else {
-			s = step(w, tide_rule_of_call(w->pc));
-		}
-	}
-	w->end = s == STEP_CUT ? TIDE_WORD_CUT_UNKNOWN : 0;
-}
-
-/* Drops the outermost remembered frames that leave no room for `fresh` more. */
-static void make_room(struct tide_unwinder *u, struct walk *w)
-{
-	uint32_t drop = w->kept + w->fresh - TIDE_STACK_MAX;
-	for (uint32_t i = 1; i + drop <= w->kept; i++) {
-		u->pc[i] = u->pc[i + drop];
-		u->sp[i] = u->sp[i + drop];
-		u->bp_saved[i] = u->bp_saved[i + drop];
-		u->bp_value[i] = u->bp_value[i + drop];
-	}
-	w->kept -= drop;
-	w->end = TIDE_WORD_CUT_LIMIT;
-	u->first = 0;
-}
-
-static uint32_t count_bp(const struct tide_unwinder *u, uint32_t depth)
-{
-	uint32_t n = 0;
-	for (uint32_t i = 1; i <= depth; i++)
-		n += u->bp_value[i] != 0;
-	return n;
-}
-
-/* The walk becomes what is remembered. Returns how many outermost frames have the pc they had. */
-static inline uint32_t remember(struct walk *w)
-{
-	struct tide_unwinder *u = w->u;
-	uint32_t at = w->kept, shared = w->kept, old = u->depth;
-	uintptr_t any_bp = 0;
-	if (w->kept == 0) {
-		u->end_is_cell = w->end_cell != 0;
-		u->pc[0] = 0;
-		u->sp[0] = w->end_cell;
-	}
-	for (uint32_t i = w->fresh; i-- > 0;) {
-		const struct tide_frame_fresh *f = &u->fresh[i];
-		at++;
-		shared += shared + 1 == at && at <= old && u->pc[at] == f->pc;
-		u->pc[at] = f->pc;
-		u->sp[at] = f->sp;
-		u->bp_saved[at] = f->bp_saved;
-		u->bp_value[at] = f->bp_value;
-		any_bp |= f->bp_value;
-	}
-	if (__builtin_expect(u->needing_bp || any_bp, 0))
-		u->needing_bp = count_bp(u, at);
-	u->depth = at;
-	u->known = w->crossed ? 0 : at;
-	return shared;
-}
-
-/* Words of a stack that is cut at the limit. */
-static void tell_cut(struct tide_unwinder *u, unsigned max, uint32_t shared, struct tide_words *ret)
-{
-	uint32_t drop = u->depth > max ? u->depth - max : 0;
-	if (u->end != TIDE_WORD_CUT_LIMIT)
-		drop = (drop + TIDE_CUT_STEP - 1) / TIDE_CUT_STEP * TIDE_CUT_STEP;
-	if (drop >= u->depth) /* a limit below TIDE_CUT_STEP */
-		drop = u->depth - max;
-	uint32_t depth = u->depth - drop;
-	u->cut[0] = TIDE_WORD_CUT_LIMIT;
-	memcpy(u->cut + 1, u->pc + 1 + drop, depth * sizeof *u->cut);
-	*ret = (struct tide_words){u->cut, depth + 1, 0};
-	if (u->first == drop + 1 && shared > drop)
-		ret->shared = shared - drop + 1;
-	u->first = drop + 1;
-}
-
-static inline void tell(struct tide_unwinder *u, unsigned max, uint32_t shared, uint64_t last_end,
-			struct tide_words *ret)
-{
-	if (__builtin_expect(u->depth > max || u->end == TIDE_WORD_CUT_LIMIT, 0)) {
-		tell_cut(u, max, shared, ret);
-		return;
-	}
-	uint32_t cut = u->end != 0;
-	if (__builtin_expect(u->first != 1 || u->end != last_end, 0)) {
-		*ret = (struct tide_words){u->pc + 1 - cut, u->depth + cut, 0};
-		u->first = 1;
-	} else {
-		*ret = (struct tide_words){u->pc + 1 - cut, u->depth + cut, shared + cut};
-	}
-	u->pc[0] = u->end;
+	return walk_quickly(u, regs, changed, true);
 }
 
 void tide_unwind(struct tide_unwinder *u, const struct tide_regs *regs, unsigned max, struct tide_words *ret)
 {
 	unsigned now = atomic_load_explicit(&generation, memory_order_relaxed);
+	uint32_t changed = UINT32_MAX;
 	if (__builtin_expect(u->generation != now, 0)) {
 		u->generation = now;
 		u->known = 0;
@@ -308,21 +169,16 @@ void tide_unwind(struct tide_unwinder *u, const struct tide_regs *regs, unsigned
 		u->known = 0;
 		tide_stack_switch(u, regs->sp);
 	}
-	struct walk w = {.u = u,
-			 .pc = regs->pc,
-			 .sp = regs->sp,
-			 .bp_here = regs->bp,
-			 .start = regs->sp,
-			 .high = u->stack.high,
-			 .at = u->known,
-			 .max = max,
-			 .end = u->end};
-	uint64_t last_end = u->end;
-	walk_out(&w);
-	if (__builtin_expect(w.kept + w.fresh > TIDE_STACK_MAX, 0))
-		make_room(u, &w);
-	u->end = w.end;
-	tell(u, max, remember(&w), last_end, ret);
+	bool quick = u->known && u->end != TIDE_WORD_CUT_LIMIT; /* and so there is a table of rules */
+	if (__builtin_expect(quick, 1))
+		quick = u->needing_bp ? walk_quickly_with_bp(u, regs, &changed)
+				      : walk_quickly(u, regs, &changed, false);
+	if (__builtin_expect(quick && u->end == 0 && u->first == 1 && u->depth <= max, 1))
+		*ret = (struct tide_words){u->pc + 1, u->depth, changed - 1};
+	else if (quick)
+		tide_walk_tell(u, max, changed - 1, u->end, ret);
+	else
+		tide_walk(u, regs, max, changed, ret);
 }
 
 void tide_unwinder_forget(struct tide_unwinder *u)

@@ -32,11 +32,9 @@ struct tide_stack_range {
 /* A frame of the walk in hand. */
 struct tide_frame_fresh {
 	uintptr_t pc, sp;
-	uintptr_t bp_saved; /* cell where it keeps its caller's bp; or one of the two below */
+	uint64_t rule;      /* packed (rules.h): where it keeps its caller's bp */
 	uintptr_t bp_value; /* if its rule needs bp: what it was; 0: it does not */
 };
-#define TIDE_BP_KEPT 0u /* it leaves bp alone */
-#define TIDE_BP_GONE 1u /* nobody can tell */
 
 /* Memory of one lane. All zero is the initial state. */
 struct tide_unwinder {
@@ -46,11 +44,11 @@ struct tide_unwinder {
 	uint32_t needing_bp;           /* how many of them have a rule that needs bp */
 	uint32_t generation;
 	uint64_t end;     /* 0, or the TIDE_WORD_CUT_* that stands for what is outside frame [1] */
-	bool end_is_cell; /* frame [1] returns to 0; [0] has the place */
+	bool end_is_cell; /* frame [1] returns to 0; sp[0] is behind the cell. Otherwise sp[0] is above all addresses */
 	uint32_t first;   /* outermost frame told; > 1: those before it were too many */
 	uint64_t pc[TIDE_STACK_MAX + 2];
 	uintptr_t sp[TIDE_STACK_MAX + 2];
-	uintptr_t bp_saved[TIDE_STACK_MAX + 2];
+	uint64_t rule[TIDE_STACK_MAX + 2];
 	uintptr_t bp_value[TIDE_STACK_MAX + 2];
 	struct tide_frame_fresh fresh[TIDE_STACK_MAX + 2]; /* innermost first */
 	uint64_t cut[TIDE_STACK_MAX + 2];                  /* words of a stack that was too deep */
