@@ -34,7 +34,7 @@ static struct {
 	struct tide_census_writer writer;
 	uint8_t *memory;
 	uint64_t taken;
-	uint64_t cost_ns;
+	uint64_t cost_ns;         /* CPU time of the last one */
 	_Atomic uint64_t next_ns; /* no census by interval before this */
 	uint64_t rss;             /* bytes, at the last one */
 	uint64_t steady_ns;       /* none before this while RSS has not moved */
@@ -132,6 +132,7 @@ static bool is_worth_it(uint64_t now)
 static void take(enum tide_census_reason reason, uint64_t now)
 {
 	struct tide_census_writer *w = &census.writer;
+	uint64_t begun = tide_clock_ns(CLOCK_THREAD_CPUTIME_ID); /* not of others' work on a busy machine */
 	bool done = begin(w, reason, now);
 	if (done) {
 		tide_python_census(w);
@@ -139,7 +140,7 @@ static void take(enum tide_census_reason reason, uint64_t now)
 	}
 	if (!done)
 		tide_count_loss(TIDE_LOSS_CENSUS, 1);
-	census.cost_ns = tide_clock_ns(CLOCK_MONOTONIC) - now;
+	census.cost_ns = tide_clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun;
 	uint64_t wait = census.cost_ns * COST_SHARE;
 	if (wait < tide_config.census_ns)
 		wait = tide_config.census_ns;

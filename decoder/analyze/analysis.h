@@ -145,6 +145,7 @@ struct tide_analysis {
 	uint64_t pinned_bytes; /* stranded, and held by some live block */
 	struct tide_pin_set set[TIDE_PIN_SETS];
 	struct tide_pymalloc_stats pymalloc;
+	bool pools_by_census;       /* what lives in pools is known at censuses only: no event tells of it */
 	struct tide_growth *growth; /* by site, of the first `growths` sites */
 	uint32_t growths, trend_points;
 	struct tide_moment *moment; /* every census up to the answer moment, oldest first */

@@ -272,6 +272,8 @@ enum tide_status tide_join_ledger(struct tide_join *j)
 		.threads = j->space.threads,
 	};
 	tide_pymalloc_stats(&j->space, &j->a->pymalloc);
+	j->a->pools_by_census =
+		j->space.arenas > 0 && tide_log_process(j->log)->super.python_mode != TIDE_PYTHON_OBJECTS;
 	if (!pymalloc_rows(j) || !heap_rows(j))
 		return TIDE_ERR_NOMEM;
 	region_rows(j);

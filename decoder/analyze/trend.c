@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #define FIRST_EVERY 64u
-#define POINTS_LEAST 6u  /* fewer say nothing of a trend */
 #define COUNTED_LEAST 3u /* censuses are seconds apart: fewer points, but each after much has happened */
 
 void tide_trend_release(struct tide_trend *t)
@@ -69,7 +68,7 @@ void tide_trend_site(const struct tide_trend *t, const struct tide_replay *r, ui
 {
 	struct tide_growth g = {0};
 	uint64_t now = r->site[site].live_bytes, half = 0;
-	if (t->points >= (r->site[site].counted_bytes ? COUNTED_LEAST : POINTS_LEAST)) {
+	if (t->points >= (r->site[site].counted_bytes ? COUNTED_LEAST : TIDE_TREND_LEAST)) {
 		uint32_t from = t->points / 2;
 		half = at(t, from, site);
 		for (uint32_t i = from; i < t->points; i++) {

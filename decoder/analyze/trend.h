@@ -10,6 +10,7 @@
 #include "replay/replay.h"
 
 #define TIDE_TREND_POINTS 16u
+#define TIDE_TREND_LEAST 6u /* fewer say nothing of a trend */
 
 struct tide_trend {
 	uint64_t *live[TIDE_TREND_POINTS]; /* by site: live bytes */

@@ -58,11 +58,12 @@ static uint64_t live_at(const struct tide_analysis *a, uint64_t at_ns)
 	return live;
 }
 
-/* Whether all that is live still rises in the last half of the time, and in the last quarter. Where no event tells of pool blocks
- * this is all there is. By time, not by census: those come close together when memory moves. */
+/* Whether all that is live still rises in the last half of the time, and in the last quarter: where no event tells of pool blocks
+ * this is all there is. Where events tell, they do it better: by them a program is as far as it has worked, however long that
+ * took. By time, not by census: those come close together when memory moves. */
 static void weigh_moments(const struct tide_analysis *a, struct tide_verdict *v)
 {
-	if (a->moments < MOMENTS_LEAST)
+	if (a->moments < MOMENTS_LEAST || !a->pools_by_census)
 		return;
 	uint64_t from = a->moment[0].at_ns, to = a->moment[a->moments - 1].at_ns, span = to - from;
 	uint64_t half = live_at(a, from + span / 2), late = live_at(a, from + span / 4 * 3), last = live_at(a, to);
@@ -92,7 +93,8 @@ void tide_verdict_of(const struct tide_analysis *a, struct tide_verdict *ret)
 		} else if (v.outside >= floor && v.outside >= v.live) {
 			v.class = TIDE_VERDICT_OUTSIDE;
 			v.bytes = v.outside;
-		} else if (a->trend_points >= 6 || a->moments >= MOMENTS_LEAST) {
+		} else if (a->moments >= MOMENTS_LEAST ||
+			   (!a->pools_by_census && a->trend_points >= TIDE_TREND_LEAST)) {
 			v.class = TIDE_VERDICT_STEADY;
 			v.bytes = v.live;
 		}
