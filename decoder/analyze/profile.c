@@ -209,8 +209,8 @@ static void shorten_key(struct gathering *g)
 
 static bool append(struct tide_profile *p, const uint32_t *numbers, uint32_t len, uint32_t *ret_at)
 {
-	uint32_t *word = room(p->word, p->words, len, &p->words_cap, sizeof *word);
-	if (!word)
+	uint32_t *word = len ? room(p->word, p->words, len, &p->words_cap, sizeof *word) : p->word;
+	if (len && !word)
 		return false;
 	p->word = word;
 	if (len)

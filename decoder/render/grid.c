@@ -7,7 +7,7 @@
 #include "render/safe.h"
 #include "render/value.h"
 
-enum { COLUMNS_MOST = 16, STACK_FRAMES = 6, TEXT_LEAST = 16, CELL_MOST = 32 };
+enum { COLUMNS_MOST = 16, STACK_FRAMES = 6, NATIVE_FRAMES = 2, TEXT_LEAST = 16, CELL_MOST = 32 };
 
 void tide_paint(const struct tide_sink *sink, enum tide_paint paint)
 {
@@ -180,14 +180,28 @@ static void frame_line(const struct tide_sink *sink, const json_t *f)
 	fputc('\n', sink->out);
 }
 
+/* Native frames that ran a Python one are the interpreter's own way from line to line, but the innermost, which say what it does. */
+static size_t last_python(const json_t *frames)
+{
+	size_t i, last = 0;
+	const json_t *f;
+	json_array_foreach(frames, i, f)
+	{
+		if (strcmp(tide_text_at(f, "language"), "python") == 0)
+			last = i + 1;
+	}
+	return last;
+}
+
 void tide_stack_text(const struct tide_sink *sink, const json_t *frames, size_t most)
 {
-	size_t i, shown = 0;
+	size_t i, shown = 0, python = last_python(frames);
 	const json_t *f;
 	tide_paint(sink, TIDE_DIM);
 	json_array_foreach(frames, i, f)
 	{
-		if (shown >= most || (i > 0 && of_importing(f)))
+		bool way = i >= NATIVE_FRAMES && i < python && strcmp(tide_text_at(f, "language"), "native") == 0;
+		if (shown >= most || way || (i > 0 && of_importing(f)))
 			continue;
 		frame_line(sink, f);
 		shown++;

@@ -57,7 +57,8 @@ static const struct tide_place *place_in(struct tide_symbols *s, int i, uint64_t
 	return s->object[i] ? tide_object_place(s->object[i], offset) : NULL;
 }
 
-static bool native_frame(struct tide_symbols *s, uint64_t word, tide_symbol_fn *each, void *arg)
+/* `inlined_only`: what was inlined into the function, but not the function. */
+static bool native_frame(struct tide_symbols *s, uint64_t word, bool inlined_only, tide_symbol_fn *each, void *arg)
 {
 	struct tide_symbol symbol = {0};
 	uint64_t address = word - 1; /* a return address: the call lies before it */
@@ -73,7 +74,7 @@ static bool native_frame(struct tide_symbols *s, uint64_t word, tide_symbol_fn *
 	const struct tide_place *place = place_in(s, i, symbol.offset);
 	if (!place)
 		return each(arg, &symbol);
-	for (uint32_t k = 0; k < place->count; k++) {
+	for (uint32_t k = 0; k + inlined_only < place->count; k++) {
 		symbol.function = place->found[k].function;
 		symbol.file = place->found[k].file;
 		symbol.line = place->found[k].line;
@@ -103,14 +104,73 @@ static bool python_frame(struct tide_symbols *s, uint64_t word, tide_symbol_fn *
 	return each(arg, &symbol);
 }
 
+/* ---- two stacks as one ---- */
+
+static bool is_cut(uint64_t word)
+{
+	return word == TIDE_WORD_CUT_LIMIT || word == TIDE_WORD_CUT_UNKNOWN;
+}
+
+/* Is it a call of the evaluation loop? One has the same name in every version; a compiler may have split it (.cold). */
+static bool is_loop(struct tide_symbols *s, uint64_t word)
+{
+	static const char name[] = "_PyEval_EvalFrameDefault";
+	int i = is_cut(word) ? -1 : module_at(s, word - 1);
+	const struct tide_place *place = i >= 0 ? place_in(s, i, word - 1 - s->module[i].base) : NULL;
+	const char *function = place ? place->found[place->count - 1].function : NULL;
+	return function && strncmp(function, name, sizeof name - 1) == 0 &&
+	       (function[sizeof name - 1] == '\0' || function[sizeof name - 1] == '.');
+}
+
+/* Whether each call of the loop can be given the Python frames that it ran: from the innermost on there are as many of the ones as of
+ * the others, as far as both stacks go. */
+static bool fit_together(struct tide_symbols *s, uint32_t native, uint32_t python)
+{
+	uint32_t loops = 0, entered = 0;
+	bool native_cut = false, python_cut = false, open = false;
+	for (uint32_t n = native; n; n = tide_log_node_parent(s->log, n)) {
+		uint64_t word = tide_log_node_word(s->log, n);
+		native_cut |= is_cut(word);
+		loops += is_loop(s, word);
+	}
+	for (uint32_t n = python; n; n = tide_log_node_parent(s->log, n)) {
+		uint64_t word = tide_log_node_word(s->log, n);
+		python_cut |= is_cut(word);
+		open = is_cut(word) ? open : !(word & TIDE_WORD_PYTHON_ENTERED);
+		entered += !is_cut(word) && !open;
+	}
+	if (loops == 0 || (open && !python_cut) || (!python_cut && loops > entered))
+		return false;
+	return native_cut || loops >= entered + open;
+}
+
+/* The Python frames that one call of the loop ran: *node is the innermost, and then that of the next call. */
+static bool run_frames(struct tide_symbols *s, uint32_t *node, tide_symbol_fn *each, void *arg)
+{
+	bool more = true, entered = false;
+	while (*node && more && !entered) {
+		uint64_t word = tide_log_node_word(s->log, *node);
+		*node = tide_log_node_parent(s->log, *node);
+		entered = !is_cut(word) && word & TIDE_WORD_PYTHON_ENTERED;
+		more = python_frame(s, word, each, arg);
+	}
+	return more;
+}
+
 void tide_symbols_site(struct tide_symbols *s, uint32_t native, uint32_t python, tide_symbol_fn *each, void *arg)
 {
-	for (uint32_t n = python; n; n = tide_log_node_parent(s->log, n))
-		if (!python_frame(s, tide_log_node_word(s->log, n), each, arg))
-			return;
-	for (uint32_t n = native; n; n = tide_log_node_parent(s->log, n))
-		if (!native_frame(s, tide_log_node_word(s->log, n), each, arg))
-			return;
+	bool woven = native && python && fit_together(s, native, python), more = true;
+	for (; python && !woven && more; python = tide_log_node_parent(s->log, python))
+		more = python_frame(s, tide_log_node_word(s->log, python), each, arg);
+	for (; native && more; native = tide_log_node_parent(s->log, native)) {
+		uint64_t word = tide_log_node_word(s->log, native);
+		bool stands = woven && python && is_loop(s, word);
+		more = native_frame(s, word, stands, each, arg);
+		if (more && stands)
+			more = run_frames(s, &python, each, arg);
+	}
+	while (python && more) /* of calls of the loop that the native stack was cut before */
+		more = run_frames(s, &python, each, arg);
 }
 
 const char *tide_symbols_interpreter(const struct tide_symbols *s)

@@ -29,8 +29,9 @@ typedef bool tide_symbol_fn(void *arg, const struct tide_symbol *);
 /* NULL: no memory. The log must live longer, and so must the objects: files that all logs of a run share (objects.h). */
 struct tide_symbols *tide_symbols_new(const struct tide_log *, struct tide_objects *);
 void tide_symbols_free(struct tide_symbols *);
-/* Calls `each` for every frame of the site, innermost first, Python frames before the native ones that run them; until it
- * returns false. */
+/* Calls `each` for every frame of the site, innermost first, until it returns false. Python frames stand where the calls of the
+ * interpreter's evaluation loop stood that ran them. Where the two stacks do not fit together (the loop cannot be told for want of
+ * symbols, or one has been cut in a way that leaves open which call ran what), the Python frames come first and then all native ones. */
 void tide_symbols_site(struct tide_symbols *, uint32_t native, uint32_t python, tide_symbol_fn *each, void *arg);
 /* Path of the module that is the Python interpreter: a libpython, else the program itself. NULL: no Python in this log. */
 const char *tide_symbols_interpreter(const struct tide_symbols *);
