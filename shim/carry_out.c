@@ -23,7 +23,7 @@ struct chunk {
 };
 
 static struct {
-	struct chunk fresh, old;
+	struct chunk chunk[TIDE_CARRY_SOURCES];
 	struct tide_carry_block *spare; /* for sorting */
 	uint8_t *out;
 	uint32_t cap;          /* blocks of a chunk: CHUNK, less where segments are short */
@@ -36,13 +36,14 @@ bool tide_carry_out_init(void)
 {
 	uint32_t segments = tide_ring_segments();
 	size_t chunk = CHUNK * sizeof(struct tide_carry_block);
-	uint8_t *memory = tide_sys_memory(3 * chunk + OUT_LEN + 2 * segments * sizeof(uint32_t));
+	uint8_t *memory = tide_sys_memory((TIDE_CARRY_SOURCES + 1) * chunk + OUT_LEN + 2 * segments * sizeof(uint32_t));
 	if (!memory)
 		return false;
-	carry.fresh = (struct chunk){(struct tide_carry_block *)memory, 0, TIDE_CARRY_SHIFT_FRESH};
-	carry.old = (struct chunk){(struct tide_carry_block *)(memory + chunk), 0, TIDE_CARRY_SHIFT_OLD};
-	carry.spare = (struct tide_carry_block *)(memory + 2 * chunk);
-	carry.bytes = (uint32_t *)(memory + 3 * chunk);
+	for (unsigned i = 0; i < TIDE_CARRY_SOURCES; i++, memory += chunk)
+		carry.chunk[i] = (struct chunk){(struct tide_carry_block *)memory, 0,
+						i == TIDE_CARRY_OLD ? TIDE_CARRY_SHIFT_OLD : TIDE_CARRY_SHIFT_FRESH};
+	carry.spare = (struct tide_carry_block *)memory;
+	carry.bytes = (uint32_t *)(memory + chunk);
 	carry.bytes_epoch = carry.bytes + segments;
 	carry.out = (uint8_t *)(carry.bytes_epoch + segments);
 	uint32_t fits = tide_logfile.geometry.segment_len / 8;
@@ -53,7 +54,8 @@ bool tide_carry_out_init(void)
 void tide_carry_out_reset(void)
 {
 	uint32_t segments = tide_ring_segments();
-	carry.fresh.count = carry.old.count = 0;
+	for (unsigned i = 0; i < TIDE_CARRY_SOURCES; i++)
+		carry.chunk[i].count = 0;
 	memset(carry.bytes, 0, segments * sizeof *carry.bytes);
 	memset(carry.bytes_epoch, 0, segments * sizeof *carry.bytes_epoch);
 	carry.sampled_at = 0;
@@ -96,19 +98,21 @@ static struct tide_carry_block *sort(struct tide_carry_block *from, struct tide_
 	return from;
 }
 
-/* Of several births at one address the last lives. */
-static uint32_t unique(struct tide_carry_block *block, uint32_t count)
+/* Sorts them. Of several births at one address the last lives: of allocations at the same time the one that came here last, of copies
+ * the one that came first. */
+static void unique(struct chunk *chunk)
 {
+	struct tide_carry_block *from = sort(chunk->block, carry.spare, chunk->count), *to = chunk->block;
+	uint64_t tie = chunk == &carry.chunk[TIDE_CARRY_OLD];
 	uint32_t kept = 0;
-	for (uint32_t i = 0; i < count; i++) {
-		if (kept && block[kept - 1].addr == block[i].addr) {
-			if (block[i].ticks >= block[kept - 1].ticks)
-				block[kept - 1] = block[i];
-			continue;
-		}
-		block[kept++] = block[i];
+	for (uint32_t i = 0; i < chunk->count; i++) {
+		bool same = kept && to[kept - 1].addr == from[i].addr;
+		if (!same)
+			to[kept++] = from[i];
+		else if (from[i].ticks >= to[kept - 1].ticks + tie)
+			to[kept - 1] = from[i];
 	}
-	return kept;
+	chunk->count = kept;
 }
 
 /* Gives every block that still lives the tag, and leaves the others out. */
@@ -117,12 +121,10 @@ static uint32_t tag_all(struct tide_carry_block *block, uint32_t count, uint8_t 
 	uint32_t kept = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		struct tide_carry_block *b = &block[i];
-		if (b->op != TIDE_CARRY_DIED) {
-			if (b->tag == tag ? tide_shadow_peek((const void *)b->addr) != tag
-					  : !tide_shadow_change(b->addr, b->tag, tag))
-				continue;
-			b->tag = tag;
-		}
+		if (b->tag == tag ? tide_shadow_peek((const void *)b->addr) != tag
+				  : !tide_shadow_change(b->addr, b->tag, tag))
+			continue;
+		b->tag = tag;
 		block[kept++] = *b;
 	}
 	return kept;
@@ -147,7 +149,7 @@ static void publish(const uint8_t *end, uint32_t epoch, size_t packed, uint64_t 
 static void no_room(struct tide_carry_block *block, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
-		if (block[i].op != TIDE_CARRY_DIED && tide_shadow_change(block[i].addr, block[i].tag, TIDE_TAG_DROPPED))
+		if (tide_shadow_change(block[i].addr, block[i].tag, TIDE_TAG_DROPPED))
 			tide_pass.totals.dropped++;
 	tide_pass.full = true;
 }
@@ -185,32 +187,48 @@ static void write_blocks(struct tide_carry_block *block, uint32_t count, unsigne
 	}
 }
 
+/* Leaves what the sample keeps. */
+static uint32_t sample(struct tide_carry_block *block, uint32_t count)
+{
+	uint64_t mean = tide_pass.totals.sample_bytes;
+	uint32_t kept = 0;
+	for (uint32_t i = 0; i < count; i++)
+		if (!mean || tide_carry_keeps(block[i].addr, block[i].size, mean))
+			block[kept++] = block[i];
+		else
+			tide_shadow_change(block[i].addr, block[i].tag, TIDE_TAG_DROPPED);
+	return kept;
+}
+
+/* `chunk` is unique. In frames of the same epoch later copies must be of later births: the next pass goes by that. */
 static void flush(struct chunk *chunk)
 {
-	struct tide_carry_block *block = sort(chunk->block, carry.spare, chunk->count);
+	uint32_t count = sample(chunk->block, chunk->count);
+	if (chunk == &carry.chunk[TIDE_CARRY_AGAIN] && count)
+		count = tide_evict_newest(chunk->block, count, carry.out);
 	tide_sites_define();
-	write_blocks(block, unique(block, chunk->count), chunk->shift);
+	write_blocks(chunk->block, count, chunk->shift);
 	chunk->count = 0;
 }
 
-void tide_carry_out(const struct tide_carry_block *b, bool old)
+void tide_carry_out(const struct tide_carry_block *b, enum tide_carry_source source)
 {
-	struct chunk *chunk = old ? &carry.old : &carry.fresh;
-	uint64_t mean = tide_pass.totals.sample_bytes;
-	bool born = b->op != TIDE_CARRY_DIED;
-	if (born && mean && !tide_carry_keeps(b->addr, b->size, mean)) {
-		tide_shadow_change(b->addr, b->tag, TIDE_TAG_DROPPED);
-		return;
-	}
+	struct chunk *chunk = &carry.chunk[source];
 	chunk->block[chunk->count++] = *b;
-	if (chunk->count == carry.cap)
+	if (chunk->count < carry.cap)
+		return;
+	unique(chunk);
+	if (chunk->count > carry.cap / 2)
 		flush(chunk);
 }
 
 void tide_carry_out_flush(void)
 {
-	flush(&carry.old);
-	flush(&carry.fresh);
+	static const enum tide_carry_source order[] = {TIDE_CARRY_OLD, TIDE_CARRY_FRESH, TIDE_CARRY_AGAIN};
+	for (unsigned i = 0; i < TIDE_CARRY_SOURCES; i++) {
+		unique(&carry.chunk[order[i]]);
+		flush(&carry.chunk[order[i]]);
+	}
 }
 
 static bool must_write(const struct tide_site_sum *s)

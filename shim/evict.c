@@ -7,6 +7,7 @@
 #include "format/items.h"
 #include "logfile.h"
 #include "pass.h"
+#include "ring.h"
 #include "sites.h"
 #include "sys.h"
 
@@ -36,8 +37,6 @@ static struct {
 	uint64_t site;   /* looked up last */
 	uint32_t number; /* its */
 	uint32_t epoch;  /* of the item in hand */
-	uint8_t found;
-	bool has_found;
 } evict;
 
 bool tide_evict_init(void)
@@ -87,26 +86,13 @@ static void on_alloc(const struct tide_item *item)
 		return;
 	}
 	uint8_t tag = atomic_load_explicit(shadow, memory_order_relaxed);
-	if (tag != tide_tag(evict.epoch, TIDE_TAG_FRESH) && !tide_pass.carried[tag])
+	bool again = tide_pass.carried[tag];
+	if (tag != tide_tag(evict.epoch, TIDE_TAG_FRESH) && !again)
 		return;
 	bool python = item->kind == TIDE_KIND_PYALLOC || item->kind == TIDE_KIND_PYREALLOC_ALLOC;
 	struct tide_carry_block b = {
 		item->addr, item->ticks, item->size, site, python ? TIDE_CARRY_BORN_PY : TIDE_CARRY_BORN, tag};
-	tide_carry_out(&b, false);
-}
-
-/* The block's birth goes with this free or before it, and nothing is to be done, but if the freeing thread slept between
- * taking the epoch and taking the byte: then the birth may stand in a later segment. */
-static void on_free(const struct tide_item *item)
-{
-	uint32_t birth;
-	tide_pass.totals.frees++;
-	bool late = evict.epoch < tide_pass.epoch && !(evict.has_found && evict.found == TIDE_TAG_NONE);
-	bool newer = evict.has_found && tide_tag_epoch(evict.found, evict.epoch, &birth) && birth > tide_pass.epoch;
-	if (!late && !newer)
-		return;
-	struct tide_carry_block b = {.addr = item->addr, .ticks = item->ticks, .op = TIDE_CARRY_DIED};
-	tide_carry_out(&b, false);
+	tide_carry_out(&b, again ? TIDE_CARRY_AGAIN : TIDE_CARRY_FRESH);
 }
 
 static void on_event(const struct tide_item *item)
@@ -117,8 +103,8 @@ static void on_event(const struct tide_item *item)
 		return;
 	if (fields & TIDE_F_SIZE)
 		on_alloc(item);
-	else
-		on_free(item);
+	else /* the birth goes with it, or went before it, and so do all copies of that (record.c, RULE) */
+		tide_pass.totals.frees++;
 }
 
 static void begin(const struct tide_evicted_block *b)
@@ -128,7 +114,6 @@ static void begin(const struct tide_evicted_block *b)
 	evict.site = 0; /* numbers may be new in a forked child; 0 is no site that comes with a stack */
 	evict.number = 0;
 	evict.epoch = b->epoch;
-	evict.has_found = false;
 }
 
 void tide_evict_block(const struct tide_evicted_block *b)
@@ -141,15 +126,11 @@ void tide_evict_block(const struct tide_evicted_block *b)
 			evict.epoch = (uint32_t)item.value;
 			if (evict.epoch > tide_pass.epoch)
 				break;
-		} else if (item.kind == TIDE_KIND_FOUND) {
-			evict.found = (uint8_t)item.value;
-			evict.has_found = true;
 		} else if (item.is_event) {
 			apply(&evict.native, &item.native);
 			apply(&evict.python, &item.python);
 			if (number++ >= *mark)
 				on_event(&item);
-			evict.has_found = false;
 		}
 	}
 	if (number > *mark)
@@ -166,33 +147,80 @@ bool tide_evict_is_frame(const struct tide_frame *f, uint32_t epoch, size_t room
 }
 
 /* Our file is memory that the program can write to by mistake: what is read back is checked as a reader would. */
-static bool load(const struct tide_frame *f)
+static bool load(const struct tide_frame *f, uint8_t *raw)
 {
 	return tide_checksum(f + 1, f->stored_len, tide_logfile.file_uid) == f->payload_checksum &&
-	       ZSTD_decompressDCtx(evict.zstd, evict.raw, TIDE_BLOCK_MAX, f + 1, f->stored_len) == f->raw_len;
+	       ZSTD_decompressDCtx(evict.zstd, raw, TIDE_BLOCK_MAX, f + 1, f->stored_len) == f->raw_len;
 }
 
-static void carry_on(struct tide_in section)
+/* Hands each block of a CARRY frame's payload to `use`. */
+static void each_block(const uint8_t *raw, uint32_t len, void (*use)(struct tide_carry_block *, void *), void *context)
 {
+	struct tide_in payload = tide_in_of(raw, len), section;
 	struct tide_carry_reader reader;
 	struct tide_carry_block b;
-	uint8_t alive = tide_tag(tide_pass.epoch, TIDE_TAG_CARRIED);
-	if (!tide_carry_open_blocks(&reader, section.at, tide_in_left(&section)))
-		return;
-	while (tide_carry_next_block(&reader, &b) == 1) {
-		b.tag = tide_shadow_peek((const void *)b.addr);
-		if (b.op != TIDE_CARRY_DIED && (b.tag == alive || tide_pass.carried[b.tag]))
-			tide_carry_out(&b, true);
+	uint8_t kind;
+	while (tide_carry_next_section(&payload, &kind, &section) == 1)
+		if (kind == TIDE_CARRY_BLOCKS && tide_carry_open_blocks(&reader, section.at, tide_in_left(&section)))
+			while (tide_carry_next_block(&reader, &b) == 1)
+				use(&b, context);
+}
+
+/* It lives exactly if the byte names this copy's epoch; of two copies of that epoch the later one has come here before. */
+static void carry_on(struct tide_carry_block *b, void *context)
+{
+	(void)context;
+	b->tag = tide_shadow_peek((const void *)b->addr);
+	if (b->op != TIDE_CARRY_DIED && b->tag == tide_tag(tide_pass.epoch, TIDE_TAG_CARRIED))
+		tide_carry_out(b, TIDE_CARRY_OLD);
+}
+
+struct newest {
+	struct tide_carry_block *block;
+	uint32_t count;
+};
+
+/* `written` is in a frame of this pass. */
+static void forget_older(struct tide_carry_block *written, void *context)
+{
+	struct newest *n = context;
+	uint32_t low = 0, high = n->count;
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+		if (n->block[middle].addr < written->addr)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low < n->count && n->block[low].addr == written->addr &&
+	    n->block[low].ticks >> TIDE_CARRY_SHIFT_FRESH < written->ticks >> TIDE_CARRY_SHIFT_FRESH)
+		n->block[low].op = TIDE_CARRY_DIED;
+}
+
+static void look_through(uint32_t epoch, struct newest *n, uint8_t *room)
+{
+	const uint8_t *segment = (const uint8_t *)tide_ring_segment(epoch);
+	uint32_t len = tide_logfile.geometry.segment_len, at = sizeof(struct tide_segment);
+	while (at < len) {
+		const struct tide_frame *f = (const struct tide_frame *)(segment + at);
+		if (!tide_evict_is_frame(f, epoch, len - at))
+			return;
+		if (f->kind == TIDE_FRAME_CARRY && f->block_seq == tide_pass.epoch && load(f, room))
+			each_block(room, f->raw_len, forget_older, n);
+		at += tide_frame_span(f);
 	}
 }
 
-static void carry_frame(const struct tide_frame *f)
+uint32_t tide_evict_newest(struct tide_carry_block *block, uint32_t count, uint8_t *room)
 {
-	struct tide_in payload = tide_in_of(evict.raw, f->raw_len), section;
-	uint8_t kind;
-	while (tide_carry_next_section(&payload, &kind, &section) == 1)
-		if (kind == TIDE_CARRY_BLOCKS)
-			carry_on(section);
+	struct newest n = {block, count};
+	uint32_t kept = 0;
+	for (uint32_t epoch = tide_pass.begun; epoch <= tide_ring_epoch(); epoch++)
+		look_through(epoch, &n, room);
+	for (uint32_t i = 0; i < count; i++)
+		if (block[i].op != TIDE_CARRY_DIED)
+			block[kept++] = block[i];
+	return kept;
 }
 
 size_t tide_evict_frame(const struct tide_frame *f)
@@ -200,14 +228,14 @@ size_t tide_evict_frame(const struct tide_frame *f)
 	bool events = f->kind == TIDE_FRAME_EVENTS;
 	if (f->kind == TIDE_FRAME_CENSUS || (events && f->events_before + f->events <= tide_pass.mark[f->lane]))
 		return 0;
-	if (!load(f)) {
+	if (!load(f, evict.raw)) {
 		tide_pass.totals.unreadable += events ? f->events : 0;
 		tide_pass.totals.unknown += events ? 0 : f->events_before; /* blocks that may live */
 	} else if (events) {
 		tide_evict_block(&(struct tide_evicted_block){evict.raw, f->raw_len, f->lane, f->epoch,
 							      f->events_before, f->ticks});
 	} else {
-		carry_frame(f);
+		each_block(evict.raw, f->raw_len, carry_on, NULL);
 	}
 	return f->stored_len;
 }

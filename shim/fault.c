@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 #include "sys.h"
 
@@ -33,15 +34,33 @@ long tide_fault_call(void)
 	return -(long)number(&at);
 }
 
+/* What stands behind NAME: in the variable, or NULL: it is about another place, or not set. */
+static const char *behind(const char *variable, const char *name)
+{
+	const char *wanted = tide_getenv(variable);
+	size_t len = strlen(name);
+	return wanted && strncmp(wanted, name, len) == 0 && wanted[len] == ':' ? wanted + len + 1 : NULL;
+}
+
+static void pause_at(const char *at)
+{
+	static atomic_uint seen;
+	unsigned every = number(&at);
+	at++;
+	struct timespec time = {0, 1000l * number(&at)};
+	if (every && atomic_fetch_add_explicit(&seen, 1, memory_order_relaxed) % every == every - 1)
+		tide_syscall(SYS_nanosleep, (long)&time, 0, 0, 0, 0, 0);
+}
+
 void tide_fault(const char *name)
 {
 	static atomic_uint seen;
-	const char *wanted = tide_getenv("TIDEMARK_FAULT");
-	size_t len = strlen(name);
-	if (!wanted || strncmp(wanted, name, len) != 0 || wanted[len] != ':')
+	const char *kill = behind("TIDEMARK_FAULT", name), *pause = behind("TIDEMARK_FAULT_PAUSE", name);
+	if (pause)
+		pause_at(pause);
+	if (!kill)
 		return;
-	const char *at = wanted + len + 1;
-	unsigned count = number(&at);
+	unsigned count = number(&kill);
 	if (atomic_fetch_add_explicit(&seen, 1, memory_order_relaxed) + 1 == count)
 		tide_syscall(SYS_kill, tide_sys_getpid(), SIGKILL, 0, 0, 0, 0);
 }

@@ -3,6 +3,8 @@
  * shim that CMake builds for tests (TIDE_FAULTS, never installed) knows them.
  *
  * TIDEMARK_FAULT=NAME:N kills the process with SIGKILL when it comes to place NAME for the N-th time.
+ * TIDEMARK_FAULT_PAUSE=NAME:N:US stops the thread that comes there for so many microseconds, every N-th time: as if it had lost its
+ * processor between two instructions, while others go on.
  * TIDEMARK_FAULT_CALL=N:ERRNO has our N-th system call fail with that number; N+:ERRNO that one and all later ones. The file
  * TIDEMARK_FAULT_REACHED is made when that happens.
  */

@@ -17,6 +17,8 @@
 #define PRIVATE_BLOCK 4096u
 /* A lane seals a block that is this many epochs old and not nearly empty. */
 #define BLOCK_EPOCHS 2u
+/* Longest wait for a shared lane; whoever holds one may have lost its processor. */
+#define SHARED_TICKS (20 * TIDE_LOCK_TICKS)
 
 __thread struct tide_self tide_self __attribute__((tls_model("initial-exec")));
 
@@ -89,14 +91,22 @@ static struct tide_lane *lane_at(uint32_t index)
 
 static struct tide_lane *take_shared(bool wait)
 {
+	static atomic_bool gave_up; /* holders do not come back: nobody waits for them a second time */
 	uint64_t begin = tide_ticks();
+	uint64_t most = wait && !atomic_load_explicit(&gave_up, memory_order_relaxed) ? SHARED_TICKS : 0;
 	for (uint32_t i = tide_self.tid;; i++) {
 		struct tide_lane *lane = lane_at(i % lanes.shared);
-		if (tide_trylock(&lane->lock))
+		if (tide_trylock(&lane->lock)) {
+			if (wait && !most)
+				atomic_store_explicit(&gave_up, false, memory_order_relaxed);
 			return lane;
+		}
 		bool round = i - tide_self.tid >= lanes.shared;
-		if (round && (!wait || tide_ticks() - begin > TIDE_LOCK_TICKS))
+		if (round && tide_ticks() - begin >= most) {
+			if (most)
+				atomic_store_explicit(&gave_up, true, memory_order_relaxed);
 			return NULL;
+		}
 		if (i - tide_self.tid > TIDE_LOCK_SPINS)
 			tide_sys_yield();
 	}

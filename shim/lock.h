@@ -33,25 +33,32 @@ static inline void tide_unlock(struct tide_lock *lock)
 	atomic_store_explicit(&lock->held, 0, memory_order_release);
 }
 
-/* Spins, then yields, for a bounded time. False: not got. */
-static inline bool tide_lock_within(struct tide_lock *lock)
+/* Spins, then yields, for so many ticks. False: not got. */
+static inline bool tide_lock_for(struct tide_lock *lock, uint64_t ticks)
 {
 	uint64_t begin = tide_ticks();
-	bool hopeless = atomic_load_explicit(&lock->timeouts, memory_order_relaxed) >= TIDE_LOCK_PATIENCE;
 	for (unsigned spin = 0; !tide_trylock(lock); spin++) {
-		if (hopeless)
-			return false;
 		if (spin < TIDE_LOCK_SPINS) {
 #if defined(__x86_64__)
 			__builtin_ia32_pause();
 #endif
 			continue;
 		}
-		if (tide_ticks() - begin > TIDE_LOCK_TICKS) {
-			atomic_fetch_add_explicit(&lock->timeouts, 1, memory_order_relaxed);
+		if (tide_ticks() - begin > ticks)
 			return false;
-		}
 		tide_sys_yield();
+	}
+	return true;
+}
+
+/* The same for TIDE_LOCK_TICKS, and not at all when that was in vain too often. */
+static inline bool tide_lock_within(struct tide_lock *lock)
+{
+	bool hopeless = atomic_load_explicit(&lock->timeouts, memory_order_relaxed) >= TIDE_LOCK_PATIENCE;
+	if (hopeless ? !tide_trylock(lock) : !tide_lock_for(lock, TIDE_LOCK_TICKS)) {
+		if (!hopeless)
+			atomic_fetch_add_explicit(&lock->timeouts, 1, memory_order_relaxed);
+		return false;
 	}
 	if (atomic_load_explicit(&lock->timeouts, memory_order_relaxed))
 		atomic_store_explicit(&lock->timeouts, 0, memory_order_relaxed);

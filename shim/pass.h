@@ -15,7 +15,8 @@
 
 enum tide_pass_phase {
 	TIDE_PASS_NONE,
-	TIDE_PASS_SEGMENT,    /* frames of the segment */
+	TIDE_PASS_SEGMENT,    /* frames of the segment: events; frames of carried blocks are noted */
+	TIDE_PASS_CARRIED,    /* those, the last first: of what was carried twice the last copy is the right one */
 	TIDE_PASS_STRADDLERS, /* frames of later segments whose block was begun by then */
 	TIDE_PASS_IDLE_LANES, /* staging blocks begun by then, one at a time */
 	TIDE_PASS_LAST        /* what was added to those meanwhile; sums; the frame that makes it count */
@@ -23,11 +24,13 @@ enum tide_pass_phase {
 
 struct tide_pass {
 	enum tide_pass_phase phase;
-	uint32_t epoch;       /* the one that is to go; everything before it is gone */
-	uint32_t offset;      /* in its segment: the next frame */
-	uint32_t next;        /* straddler or lane */
-	uint32_t parts;       /* CARRY frames written */
-	uint64_t frames;      /* of the segment, seen */
+	uint32_t epoch;  /* the one that is to go; everything before it is gone */
+	uint32_t offset; /* in its segment: the next frame */
+	uint32_t next;   /* straddler or lane */
+	uint32_t parts;  /* CARRY frames written */
+	uint32_t begun;  /* epoch when it began: its own frames are in the segments from that one on */
+	uint32_t *noted; /* offsets of CARRY frames in its segment */
+	uint32_t noted_count;
 	uint64_t *mark;       /* by lane: events that are gone, or about to be */
 	bool full;            /* no room for more blocks */
 	uint8_t carried[256]; /* tags that this pass has given; a block that has one was found alive by it */
@@ -47,14 +50,25 @@ struct tide_evicted_block { /* of a lane: a frame, or a staging block as far as 
 void tide_evict_block(const struct tide_evicted_block *);
 /* The same for a frame of any kind in the ring; what cannot be read is counted. Bytes looked at. */
 size_t tide_evict_frame(const struct tide_frame *);
+/* Of blocks sorted by address, one at each, those that are in no frame of this pass yet with a later time. How many, from block[0] on;
+ * `room` is for TIDE_BLOCK_MAX bytes. */
+uint32_t tide_evict_newest(struct tide_carry_block *block, uint32_t count, uint8_t *room);
 /* True if bytes at `frame` are one of this file's, in the segment of `epoch`. */
 bool tide_evict_is_frame(const struct tide_frame *frame, uint32_t epoch, size_t room);
 
 /* ---- carry_out.c: writing ---- */
 bool tide_carry_out_init(void);
 void tide_carry_out_reset(void);
-/* A block that lives, or one that died and might seem to live. `old`: it was carried before. */
-void tide_carry_out(const struct tide_carry_block *, bool old);
+/* A block that lives. */
+enum tide_carry_source {
+	TIDE_CARRY_FRESH, /* as an allocation said */
+	TIDE_CARRY_OLD,   /* it was carried before */
+	/* an allocation said so, but at its address this pass has carried one already: in an epoch an address is used many times, and all
+	 * its allocations seem to live if the last one does */
+	TIDE_CARRY_AGAIN,
+	TIDE_CARRY_SOURCES
+};
+void tide_carry_out(const struct tide_carry_block *, enum tide_carry_source);
 /* Everything that was handed in is in frames. */
 void tide_carry_out_flush(void);
 /* Sums and marks, and the last frame. False: no room for it, the pass does not count. */

@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include "census.h"
+#include "fault.h"
 #include "init.h"
 #include "lane.h"
 #include "logfile.h"
@@ -88,9 +89,12 @@ static uint8_t *own(struct tide_lane *lane, uint8_t *out, uint32_t word)
 	return tide_put_ticks(out, &lane->encoder, tide_ticks_ordered());
 }
 
-/* A segment of the ring was begun since the lane's last event: events are of the next epoch from now on. */
-__attribute__((noinline)) static uint8_t *enter_epoch(struct tide_lane *lane, uint8_t *out, uint32_t epoch)
+/* A segment of the ring was begun since the lane's last event: events are of the next epoch from now on. Read anew behind a
+ * fence: whoever carried the block that is being freed, before we took its byte, had begun that epoch by then. */
+__attribute__((noinline)) static uint8_t *enter_epoch(struct tide_lane *lane, uint8_t *out)
 {
+	atomic_thread_fence(memory_order_seq_cst);
+	uint32_t epoch = tide_ring_epoch();
 	tide_lane_set_epoch(lane, epoch);
 	out = tide_put_tag(out, TIDE_KIND_EPOCH);
 	out = tide_put_ticks(out, &lane->encoder, tide_ticks());
@@ -99,9 +103,8 @@ __attribute__((noinline)) static uint8_t *enter_epoch(struct tide_lane *lane, ui
 }
 
 /* A free: what the shadow said, unless the block was allocated in the same epoch. */
-static inline uint8_t *put_found(struct tide_lane *lane, uint8_t *out, const void *addr)
+static inline uint8_t *put_found(struct tide_lane *lane, uint8_t *out, uint8_t found)
 {
-	uint8_t found = tide_shadow_take(addr, lane->tag);
 	if (__builtin_expect(found == lane->tag, 1))
 		return out;
 	out = tide_put_tag(out, TIDE_KIND_FOUND);
@@ -112,9 +115,8 @@ static inline uint8_t *put_found(struct tide_lane *lane, uint8_t *out, const voi
 static uint8_t *begin(struct tide_lane *lane, uint32_t word)
 {
 	uint8_t *out = lane->at;
-	uint32_t epoch = tide_ring_epoch();
-	if (__builtin_expect(lane->epoch != epoch, 0))
-		out = enter_epoch(lane, out, epoch);
+	if (__builtin_expect(lane->epoch != tide_ring_epoch(), 0))
+		out = enter_epoch(lane, out);
 	uint32_t tid = tide_lane_tid();
 	if (__builtin_expect(lane->tid != tid, 0)) {
 		*out++ = TIDE_KIND_THREAD;
@@ -177,7 +179,9 @@ void tide_record_alloc_now(enum tide_kind kind, const struct tide_regs *regs, co
 		out = tide_put_block(out, tag, &lane->encoder, site, (uintptr_t)addr, size);
 		if (kind == TIDE_KIND_ALIGNED)
 			out = tide_put_varint(out, value);
+		TIDE_FAULT("alloc-begun");
 		tide_shadow_set(addr, lane->tag); /* before the commit: whoever sees the event finds its byte */
+		TIDE_FAULT("alloc-marked");
 		tide_lane_commit(lane, out);
 	} else {
 		forget(lane, &s);
@@ -197,8 +201,15 @@ void tide_record_free_now(enum tide_kind kind, const void *addr)
 		return;
 	}
 	if (tide_lane_room(lane, tide_item_bound(0, 0))) {
-		uint8_t *tag = put_found(lane, begin(lane, tide_word_of((uintptr_t)addr)), addr);
+		TIDE_FAULT("free-entered");
+		/* RULE: the byte first, the epoch after it. So the copies of the block that are in the ring are of this event's
+		 * epoch at most, and are gone when the event is: it needs not outlive them (shim/README.md, Decisions). */
+		uint8_t found = tide_shadow_take(addr, lane->tag);
+		atomic_signal_fence(memory_order_seq_cst);
+		TIDE_FAULT("free-taken");
+		uint8_t *tag = put_found(lane, begin(lane, tide_word_of((uintptr_t)addr)), found);
 		uint8_t *out = tide_put_tag(tag, kind);
+		TIDE_FAULT("free-begun");
 		tide_lane_commit(lane, tide_put_gone(out, tag, &lane->encoder, (uintptr_t)addr));
 	} else {
 		tide_shadow_take(addr, TIDE_TAG_NONE);

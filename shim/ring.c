@@ -14,7 +14,7 @@
 #include "sys.h"
 
 #define LEVEL 1
-#define LOCK_ROUNDS 50u /* of TIDE_LOCK_TICKS: a holder may have lost its processor for long on a busy machine */
+#define LOCK_TICKS (50 * TIDE_LOCK_TICKS) /* a holder may have lost its processor for long on a busy machine */
 
 _Atomic uint32_t tide_ring_now;
 
@@ -56,16 +56,10 @@ bool tide_ring_lock(bool wait)
 	static atomic_bool gave_up; /* whoever holds it does not come back: nobody waits so long a second time */
 	if (!wait)
 		return tide_trylock(&ring.lock);
-	for (unsigned i = 0; i < LOCK_ROUNDS; i++) {
-		if (tide_lock_within(&ring.lock)) {
-			atomic_store_explicit(&gave_up, false, memory_order_relaxed);
-			return true;
-		}
-		if (atomic_load_explicit(&gave_up, memory_order_relaxed))
-			return false;
-	}
-	atomic_store_explicit(&gave_up, true, memory_order_relaxed);
-	return false;
+	bool got = atomic_load_explicit(&gave_up, memory_order_relaxed) ? tide_lock_within(&ring.lock)
+									: tide_lock_for(&ring.lock, LOCK_TICKS);
+	atomic_store_explicit(&gave_up, !got, memory_order_relaxed);
+	return got;
 }
 
 void tide_ring_unlock(void)
@@ -152,8 +146,6 @@ static struct tide_frame *publish(const struct tide_frame *given, size_t raw_len
 	struct tide_frame head = *given;
 	uint32_t epoch = tide_ring_epoch(), segments = tide_ring_segments();
 	struct tide_frame *at = (struct tide_frame *)((uint8_t *)tide_ring_segment(epoch) + ring.used);
-	size_t len = sizeof *at + ring.packed_len;
-	ring.used += (uint32_t)((len + TIDE_FRAME_ALIGN - 1) / TIDE_FRAME_ALIGN * TIDE_FRAME_ALIGN);
 	head.magic = TIDE_MAGIC_FRAME;
 	head.file_uid = tide_logfile.file_uid;
 	head.header_len = sizeof head;
@@ -164,6 +156,7 @@ static struct tide_frame *publish(const struct tide_frame *given, size_t raw_len
 	head.raw_len = (uint32_t)raw_len;
 	head.mono_end_ns = tide_clock_ns(CLOCK_MONOTONIC);
 	head.ticks_end = tide_ticks();
+	ring.used += tide_frame_span(&head);
 	memcpy(at + 1, ring.packed, ring.packed_len);
 	TIDE_FAULT("frame-payload");
 	head.payload_checksum = tide_checksum(ring.packed, ring.packed_len, tide_logfile.file_uid);

@@ -36,6 +36,13 @@ void tide_ring_unlock(void);
  * room, or the file is private memory; nothing was published. */
 bool tide_ring_put(const struct tide_frame *head, const void *raw, size_t raw_len);
 
+/* From a frame that was checked to the next. */
+static inline uint32_t tide_frame_span(const struct tide_frame *f)
+{
+	uint32_t len = (uint32_t)sizeof *f + f->stored_len;
+	return (len + TIDE_FRAME_ALIGN - 1) / TIDE_FRAME_ALIGN * TIDE_FRAME_ALIGN;
+}
+
 /* ---- for the carrier, which must know the segment before it publishes; lock held ---- */
 uint32_t tide_ring_segments(void);
 /* Segments that events leave to the carrier: it needs room to make room. */

@@ -35,17 +35,6 @@ bool tide_tag_inherited(uint8_t tag)
 	return tag >= 1 && tag <= IMAGES * size && (tag - 1u) / size != tide_shadow.base / size;
 }
 
-bool tide_tag_epoch(uint8_t tag, uint32_t around, uint32_t *ret)
-{
-	unsigned offset = tag - 1u - tide_shadow.base;
-	if (tag == TIDE_TAG_NONE || offset >= 2 * TIDE_TAG_EPOCHS)
-		return false;
-	uint32_t last = around + 5;
-	uint32_t back = (last % TIDE_TAG_EPOCHS + TIDE_TAG_EPOCHS - offset % TIDE_TAG_EPOCHS) % TIDE_TAG_EPOCHS;
-	*ret = last >= back ? last - back : 0;
-	return true;
-}
-
 static uint8_t *new_chunk(void)
 {
 	uint8_t *chunk = NULL;

@@ -35,8 +35,6 @@ static inline uint8_t tide_tag(uint32_t epoch, enum tide_tag_family family)
 {
 	return (uint8_t)(tide_shadow.base + 1 + (unsigned)family * TIDE_TAG_EPOCHS + epoch % TIDE_TAG_EPOCHS);
 }
-/* Is it a tag of an epoch of this image? Then *ret is that epoch, taken to lie in (around - 57, around + 5]. */
-bool tide_tag_epoch(uint8_t tag, uint32_t around, uint32_t *ret);
 /* A tag that the process this one was forked from stored. */
 bool tide_tag_inherited(uint8_t tag);
 
@@ -72,8 +70,9 @@ static inline void tide_shadow_set(const void *addr, uint8_t tag)
 		atomic_store_explicit(at, tag, memory_order_relaxed);
 }
 
-/* What was known of the block at `addr`, which is going to be freed by an event with tag `tag`. The carrier may be
- * changing any byte but one of the current epoch. */
+/* What was known of the block at `addr`, which is going to be freed by a lane whose last event has tag `tag`. The carrier may be
+ * changing any byte but one of the current epoch; one that it changes between the load and the plain store was of a past epoch, so
+ * the lane's next event, this free, will be seen to be of a later one than the copy. */
 static inline uint8_t tide_shadow_take(const void *addr, uint8_t tag)
 {
 	_Atomic uint8_t *at = tide_shadow_find((uintptr_t)addr);

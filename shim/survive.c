@@ -39,14 +39,16 @@ bool tide_survive_init(void)
 	const struct tide_geometry *g = &tide_logfile.geometry;
 	uint32_t lanes = g->lanes, cap = lanes * (tide_ring_segments() + 1);
 	uint64_t sites = g->ring_len / SITE_SHARE;
-	uint8_t *memory =
-		tide_sys_memory(lanes * (sizeof *tide_pass.mark + sizeof *survive.cut) + cap * sizeof *survive.at);
+	uint32_t frames = g->segment_len / (uint32_t)sizeof(struct tide_frame);
+	uint8_t *memory = tide_sys_memory(lanes * (sizeof *tide_pass.mark + sizeof *survive.cut) +
+					  cap * sizeof *survive.at + frames * sizeof *tide_pass.noted);
 	if (!memory)
 		return false;
 	tide_pass.mark = (uint64_t *)memory;
 	survive.cut = (uint32_t *)(tide_pass.mark + lanes);
 	survive.at = (struct straddler *)(survive.cut + lanes);
 	survive.cap = cap;
+	tide_pass.noted = (uint32_t *)(survive.at + cap);
 	survive.usable = tide_evict_init() && tide_carry_out_init() &&
 			 tide_sites_init(sites > 1u << 20 ? 1u << 20 : (uint32_t)sites);
 	return survive.usable;
@@ -83,7 +85,8 @@ static void begin_pass(void)
 	tide_pass.epoch = survive.done + 1;
 	tide_pass.phase = TIDE_PASS_SEGMENT;
 	tide_pass.offset = sizeof(struct tide_segment);
-	tide_pass.next = tide_pass.parts = 0;
+	tide_pass.next = tide_pass.parts = tide_pass.noted_count = 0;
+	tide_pass.begun = tide_ring_epoch();
 	memset(tide_pass.carried, 0, sizeof tide_pass.carried);
 }
 
@@ -94,13 +97,25 @@ static size_t next_frame(void)
 	const uint8_t *segment = (const uint8_t *)tide_ring_segment(tide_pass.epoch);
 	const struct tide_frame *f = (const struct tide_frame *)(segment + tide_pass.offset);
 	if (tide_pass.offset >= len || !tide_evict_is_frame(f, tide_pass.epoch, len - tide_pass.offset)) {
+		tide_pass.phase = TIDE_PASS_CARRIED;
+		return 0;
+	}
+	survive.frames++;
+	bool carried = f->kind == TIDE_FRAME_CARRY;
+	if (carried)
+		tide_pass.noted[tide_pass.noted_count++] = tide_pass.offset;
+	tide_pass.offset += tide_frame_span(f);
+	return sizeof *f + (carried ? 0 : tide_evict_frame(f));
+}
+
+static size_t next_carried(void)
+{
+	const uint8_t *segment = (const uint8_t *)tide_ring_segment(tide_pass.epoch);
+	if (tide_pass.noted_count == 0) {
 		tide_pass.phase = TIDE_PASS_STRADDLERS;
 		return 0;
 	}
-	size_t size = sizeof *f + f->stored_len;
-	tide_pass.offset += (uint32_t)((size + TIDE_FRAME_ALIGN - 1) / TIDE_FRAME_ALIGN * TIDE_FRAME_ALIGN);
-	survive.frames++;
-	return sizeof *f + tide_evict_frame(f);
+	return tide_evict_frame((const struct tide_frame *)(segment + tide_pass.noted[--tide_pass.noted_count]));
 }
 
 static size_t next_straddler(void)
@@ -206,6 +221,9 @@ static bool piece(size_t *ret_read)
 		return true;
 	case TIDE_PASS_SEGMENT:
 		*ret_read = next_frame();
+		return true;
+	case TIDE_PASS_CARRIED:
+		*ret_read = next_carried();
 		return true;
 	case TIDE_PASS_STRADDLERS:
 		*ret_read = next_straddler();
