@@ -128,10 +128,11 @@ def test_python_objects(tmp_path):
               "    junk = [[j] for j in range(4000)]\n    kept.append([(i, j) for j in range(50)])\n"
               "del junk\ngc.collect()\nimport os\nos._exit(0)\n")
     done = harness.run([harness.PYTHON, "-c", script], logs=tmp_path,
-                       env={"TIDEMARK_SIZE": "1M", "TIDEMARK_PYTHON": "objects"})
+                       env={"TIDEMARK_SIZE": "2M", "TIDEMARK_PYTHON": "objects"})  # 130 KB of code objects and sites
     assert done.returncode == 0
     log = harness.only_log(tmp_path)
     coverage = wrapped(log)
+    assert coverage["lost_by_reason"]["definitions"] == 0, coverage
     assert coverage["evicted"] > 100000, coverage
     blocks, sums, _ = told(log)
     pairs = collections.Counter(site for size, site in blocks.values() if size == 56)  # (i, j): a header and two words
