@@ -99,9 +99,9 @@ static json_t *leak_trigger(const struct tide_loaded *l, const struct tide_verdi
 	if (!v->growing_sites || v->grown < v->live_grown / 10)
 		return growth_without_site(l, v);
 	json_t *place = tide_build_place(l, v->worst), *line;
-	line = text("%u stacks grow; most at %s: %.1f MiB more in the last half, %llu blocks now", v->growing_sites,
-		    json_string_value(place), (double)a->growth[v->worst].bytes / MIB,
-		    (unsigned long long)a->state.site[v->worst].live_blocks);
+	line = text("%u %s; most at %s: %.1f MiB more in the last half, %llu blocks now", v->growing_sites,
+		    v->growing_sites == 1 ? "stack grows" : "stacks grow", json_string_value(place),
+		    (double)a->growth[v->worst].bytes / MIB, (unsigned long long)a->state.site[v->worst].live_blocks);
 	json_decref(place);
 	return line;
 }

@@ -6,7 +6,7 @@ import time
 
 import harness
 
-RUNS = int(os.environ.get("TIDEMARK_TEST_KILLS", "60"))
+RUNS = int(os.environ.get("TIDEMARK_TEST_KILLS", "200"))
 LONGEST = 0.06  # seconds after the threads have begun
 
 
