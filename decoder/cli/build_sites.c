@@ -154,6 +154,8 @@ json_t *tide_build_sites(const struct tide_profile *p, const struct tide_table *
 
 /* Of a line's live bytes, weighed by their scores: below that it only is what was allocated and kept (analyze/trend.h: 0.1). */
 #define SUSPECT_LEAST 0.2
+/* And a line that holds less of all that lives is no answer to why a process is big; `leaks` has all of them. */
+#define SUSPECT_SHARE 0.001
 
 struct line { /* of the program: all rows that are called after it */
 	const struct tide_symbol *place;
@@ -212,8 +214,12 @@ static size_t sort_lines(struct line *line, size_t count, const struct tide_tabl
 	}
 	qsort(line, count, sizeof *line, most_suspect);
 	size_t suspects = 0;
+	uint64_t live = 0;
 	for (size_t i = 0; i < count; i++)
-		if ((double)line[i].suspect >= SUSPECT_LEAST * (double)line[i].bytes)
+		live += line[i].bytes;
+	for (size_t i = 0; i < count; i++)
+		if ((double)line[i].suspect >= SUSPECT_LEAST * (double)line[i].bytes &&
+		    (double)line[i].bytes >= SUSPECT_SHARE * (double)live)
 			line[suspects++] = line[i];
 	return suspects;
 }
