@@ -7,6 +7,8 @@
 
 #define DEFAULT_SIZE (UINT64_C(64) << 20)
 #define DEFAULT_STACK 64
+#define DEFAULT_DIR_FILES 4096u
+#define DEFAULT_DIR_SIZE (UINT64_C(64) << 30)
 #define DEFAULT_CENSUS_NS UINT64_C(1000000000)
 #define DEFAULT_PYTHON TIDE_PYTHON_SITES
 
@@ -149,7 +151,17 @@ static bool read_python(struct tide_config *c)
 
 static bool read_dir(struct tide_config *c)
 {
-	const char *text = tide_getenv("TIDEMARK_DIR");
+	const char *text = tide_getenv("TIDEMARK_DIR_FILES"), *end;
+	if (text && (!number(text, &c->dir_files, &end) || *end)) {
+		tide_say("TIDEMARK_DIR_FILES takes a number of logs, or 0: any number; not tracing: ", text);
+		return false;
+	}
+	text = tide_getenv("TIDEMARK_DIR_SIZE");
+	if (text && !bytes_of(text, &c->dir_size)) {
+		tide_say("TIDEMARK_DIR_SIZE takes a size, such as 16G, or 0: any size; not tracing: ", text);
+		return false;
+	}
+	text = tide_getenv("TIDEMARK_DIR");
 	if (!text || !*text)
 		text = ".";
 	if (strlen(text) >= sizeof c->dir) {
@@ -165,6 +177,8 @@ bool tide_config_read(struct tide_config *c)
 	*c = (struct tide_config){
 		.size = DEFAULT_SIZE,
 		.stack_limit = DEFAULT_STACK,
+		.dir_files = DEFAULT_DIR_FILES,
+		.dir_size = DEFAULT_DIR_SIZE,
 		.census_ns = DEFAULT_CENSUS_NS,
 		.python = DEFAULT_PYTHON,
 	};

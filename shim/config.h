@@ -16,6 +16,8 @@ struct tide_config {
 	uint64_t size;        /* bytes of the log file */
 	uint64_t sample;      /* mean bytes between samples; 0: every event */
 	uint64_t census_ns;   /* least time between censuses; UINT64_MAX: none */
+	uint64_t dir_files;   /* most logs in the directory, 0: no limit */
+	uint64_t dir_size;    /* most bytes of logs in the directory, 0: no limit */
 	uint64_t session;     /* given by `tidemark record`; 0 without it */
 	uint32_t stack_limit; /* native and Python frames kept, each */
 	enum tide_python_mode python;

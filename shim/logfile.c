@@ -6,9 +6,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "crowd.h"
 #include "fault.h"
 #include "format/wire.h"
 #include "sys.h"
+
+#define TOO_MANY_LOGS (TIDE_ERRNO_MAX + 1) /* beside errno's numbers */
 
 struct tide_logfile tide_logfile;
 
@@ -214,6 +217,8 @@ static const char *errno_text(int number)
 		return ": Too many open files";
 	case EFBIG:
 		return ": File size limit";
+	case TOO_MANY_LOGS:
+		return ": as many logs as TIDEMARK_DIR_FILES or TIDEMARK_DIR_SIZE allows (see tidemark prune)";
 	default:
 		return "";
 	}
@@ -221,8 +226,8 @@ static const char *errno_text(int number)
 
 static void tell(int number)
 {
-	char text[300];
-	size_t len = tide_append(text, sizeof text - 40, 0, tide_logfile.dir);
+	char text[340];
+	size_t len = tide_append(text, sizeof text - 90, 0, tide_logfile.dir);
 	tide_append(text, sizeof text, len, errno_text(number));
 	tide_say("cannot create a log, not tracing: ", text);
 }
@@ -247,10 +252,14 @@ static void *create(const struct tide_config *config, bool loud)
 	keep_dir(config);
 	file_name(name, sizeof name, config->name);
 	int dir = tide_sys_open(tide_logfile.dir, O_RDONLY | O_DIRECTORY | O_NOCTTY, 0);
-	void *base = dir < 0 ? NULL : map_new_file(dir, name, tide_logfile.geometry.file_size, &number);
+	void *base = NULL;
 	if (dir < 0)
 		number = -dir;
+	else if (!tide_crowd_has_room(dir, tide_logfile.geometry.file_size, config->dir_files, config->dir_size))
+		number = TOO_MANY_LOGS;
 	else
+		base = map_new_file(dir, name, tide_logfile.geometry.file_size, &number);
+	if (dir >= 0)
 		tide_sys_close(dir);
 	if (!base && loud)
 		tell(number);

@@ -37,6 +37,16 @@ int tide_sys_openat(int dir, const char *path, int flags, unsigned mode)
 	return (int)call(SYS_openat, dir, (long)path, flags | O_CLOEXEC, (long)mode, 0, 0);
 }
 
+int tide_sys_stat_at(int dir, const char *name, struct stat *ret)
+{
+	return (int)call(SYS_newfstatat, dir, (long)name, (long)ret, AT_SYMLINK_NOFOLLOW, 0, 0);
+}
+
+long tide_sys_names(int dir, void *buf, size_t len)
+{
+	return call(SYS_getdents64, dir, (long)buf, (long)len, 0, 0, 0);
+}
+
 int tide_sys_open(const char *path, int flags, unsigned mode)
 {
 	return tide_sys_openat(AT_FDCWD, path, flags, mode);

@@ -55,6 +55,11 @@ bool tide_sys_forbidden(void);
 /* All: >= 0 or -errno. */
 int tide_sys_open(const char *path, int flags, unsigned mode);
 int tide_sys_openat(int dir, const char *path, int flags, unsigned mode);
+/* Of a name in a directory; links are not followed. */
+struct stat;
+int tide_sys_stat_at(int dir, const char *name, struct stat *ret);
+/* getdents64(2): bytes written, 0 at the end. */
+long tide_sys_names(int dir, void *buf, size_t len);
 /* Read-only, on a high number, so that the program's next open gets the number it would have had. */
 int tide_sys_open_high(const char *path);
 int tide_sys_close(int fd);

@@ -26,6 +26,8 @@ def one_line(tmp_path, env, text, logs=None, argv=(SMALL,)):
     ("TIDEMARK_STACK", ["", "-1", "257", "many", "1.5", "18446744073709551616"]),
     ("TIDEMARK_SAMPLE", ["", "some", "-5", "99999999999999999999G"]),
     ("TIDEMARK_PYTHON", ["", "on", "OBJECTS", "objects,arenas"]),
+    ("TIDEMARK_DIR_FILES", ["", "many", "-1", "5K"]),
+    ("TIDEMARK_DIR_SIZE", ["", "64Q", "-1"]),
     ("TIDEMARK_CENSUS", ["", "never", "1h", "-1s", "99999999999999999999"]),
 ])
 def test_wrong_values(tmp_path, name, values):
@@ -99,6 +101,32 @@ def test_quota_of_files(tmp_path):
     """P44, P48: no inode left."""
     with mounted(tmp_path / "few", "size=65M,nr_inodes=1") as where:
         one_line(tmp_path, {}, "No space left on device", logs=where)
+
+
+@pytest.mark.parametrize("limit", [{"TIDEMARK_DIR_FILES": "3"}, {"TIDEMARK_DIR_SIZE": "3M"}, {"TIDEMARK_DIR_SIZE": "4095K"}])
+def test_as_many_logs_as_allowed(tmp_path, limit):
+    """Then no further one, of a process or of a forked child; other files do not count, and there is room again after a prune."""
+    env = {"TIDEMARK_SIZE": "1M", **limit}
+    (tmp_path / "other").write_bytes(b"x" * (2 << 20))
+    (tmp_path / "folder.tide").mkdir()
+    for _ in range(2):
+        assert harness.run([SMALL], tmp_path, env=env).stderr == b""
+    work = "import os; os.fork() and os.wait() or [bytearray(i) for i in range(1000, 20000)]; print('done')"
+    done = harness.run([harness.PYTHON, "-c", work], tmp_path, env=env)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"done\ndone\n", b"")
+    assert len([p for p in harness.logs_in(tmp_path) if p.is_file()]) == 3
+    one_line(tmp_path, env, "TIDEMARK_DIR_FILES")
+    harness.tidemark("prune", "--keep", "1", tmp_path)
+    assert harness.run([SMALL], tmp_path, env=env).stderr == b""
+    assert len([p for p in harness.logs_in(tmp_path) if p.is_file()]) == 2
+
+
+def test_the_first_log_has_room(tmp_path):
+    for name in ("TIDEMARK_DIR_FILES", "TIDEMARK_DIR_SIZE"):
+        (tmp_path / name).mkdir()
+        assert harness.run([SMALL], tmp_path / name, env={name: "1"}).stderr == b""
+        one_line(tmp_path, {name: "1"}, name, logs=tmp_path / name)
+        assert harness.run([SMALL], tmp_path / name, env={name: "0"}).stderr == b""
 
 
 def test_a_link_or_file_in_the_way(tmp_path):
