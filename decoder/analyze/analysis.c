@@ -7,6 +7,7 @@
 #include "read/census.h"
 
 #define SAMPLES 256u
+#define PIECE 256u /* events at once */
 
 static uint64_t outermost_word(const struct tide_log *log, uint32_t node)
 {
@@ -62,29 +63,26 @@ static enum tide_status finalizing(struct pass *p, const struct tide_batch *b)
 	return status ? status : tide_replay_freeze(&p->a->state);
 }
 
-/* Event by event, for the models that watch. */
-static enum tide_status step_watched(struct pass *p, struct tide_batch b)
+/* For the models that watch. */
+static enum tide_status step_watched(struct pass *p, const struct tide_batch *piece)
 {
-	enum tide_status status = TIDE_OK;
-	struct tide_event e;
-	while (b.count > 0 && !status) {
-		tide_log_expand(p->log, &b, &e);
-		status = tide_replay_event(&p->a->state, &e);
-		if (!status)
-			status = tide_watch_event(&p->watch, &p->a->state, &e);
-	}
-	return status;
+	struct tide_freed freed[PIECE];
+	enum tide_status status = tide_replay_batch(&p->a->state, piece, p->log, freed);
+	return status ? status : tide_watch_batch(&p->watch, &p->a->state, piece, freed);
 }
 
 /* How many of the batch's events can be taken at once: the next is one to be looked at by itself, or sampled after. */
 static uint32_t piece_of(const struct pass *p, const struct tide_batch *b)
 {
-	uint32_t most = b->count;
+	uint32_t most = b->count < PIECE ? b->count : PIECE;
+	uint64_t to_trend = p->answered ? UINT64_MAX : tide_watch_most(&p->watch, b->index);
 	uint64_t to_sample = p->every - b->index % p->every;
 	if (b->index % p->every == 0)
 		most = 1;
 	else if (to_sample < most)
 		most = (uint32_t)to_sample;
+	if (to_trend < most)
+		most = (uint32_t)to_trend;
 	for (uint32_t i = 1; i < most; i++)
 		if (b->op[i].kind == TIDE_KIND_MARK)
 			return i;
@@ -100,13 +98,8 @@ static enum tide_status step(struct pass *p, struct tide_batch *b)
 		status = finalizing(p, b);
 	piece.count = piece_of(p, b);
 	piece.ahead += b->count - piece.count;
-	if (!status && !p->answered && p->watch.has_caches)
-		status = step_watched(p, piece);
-	else if (!status) {
-		status = tide_replay_batch(&p->a->state, &piece, p->log);
-		if (!status && !p->answered)
-			status = tide_watch_batch(&p->watch, &p->a->state, &piece);
-	}
+	if (!status)
+		status = p->answered ? tide_replay_batch(&p->a->state, &piece, p->log, NULL) : step_watched(p, &piece);
 	if (b->index % p->every == 0)
 		add_sample(p->a, b, &p->every);
 	for (uint32_t i = 0; i < piece.count; i++)

@@ -152,18 +152,18 @@ enum tide_status tide_watch_until(struct tide_watch *w, struct tide_replay *r, u
 	return status;
 }
 
-enum tide_status tide_watch_event(struct tide_watch *w, const struct tide_replay *r, const struct tide_event *e)
+uint64_t tide_watch_most(const struct tide_watch *w, uint64_t index)
 {
-	w->last_ns = e->time_ns > w->last_ns ? e->time_ns : w->last_ns;
-	bool ok = tide_trend_event(&w->trend, r, e->index) &&
-		  (!w->has_caches || tide_caches_event(&w->caches, e, &r->freed));
-	return ok ? TIDE_OK : TIDE_ERR_NOMEM;
+	return index < w->trend.next ? w->trend.next - index + 1 : 1;
 }
 
-enum tide_status tide_watch_batch(struct tide_watch *w, const struct tide_replay *r, const struct tide_batch *b)
+enum tide_status tide_watch_batch(struct tide_watch *w, const struct tide_replay *r, const struct tide_batch *b,
+				  const struct tide_freed *freed)
 {
 	w->last_ns = b->time_ns > w->last_ns ? b->time_ns : w->last_ns;
-	return tide_trend_event(&w->trend, r, b->index + b->count - 1) ? TIDE_OK : TIDE_ERR_NOMEM;
+	bool ok = tide_trend_event(&w->trend, r, b->index + b->count - 1) &&
+		  (!w->has_caches || tide_caches_batch(&w->caches, b, freed));
+	return ok ? TIDE_OK : TIDE_ERR_NOMEM;
 }
 
 #define LIVES_LEAST 8u /* of so many freed blocks the mean lifetime is worth something */

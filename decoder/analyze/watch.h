@@ -28,11 +28,11 @@ void tide_watch_release(struct tide_watch *);
 /* Before each event is replayed, with its time; with UINT64_MAX at the end. In `sites` mode, Python's blocks are added to the state
  * at the last census. */
 enum tide_status tide_watch_until(struct tide_watch *, struct tide_replay *, uint64_t time_ns);
-/* After it was replayed. */
-enum tide_status tide_watch_event(struct tide_watch *, const struct tide_replay *, const struct tide_event *);
-
-/* The same for a batch, where nobody needs to see each event (no caches). */
-enum tide_status tide_watch_batch(struct tide_watch *, const struct tide_replay *, const struct tide_batch *);
+/* After the events of a batch were replayed, what each gave up; not more than tide_watch_most of them. */
+enum tide_status tide_watch_batch(struct tide_watch *, const struct tide_replay *, const struct tide_batch *,
+				  const struct tide_freed *freed);
+/* How many events from that index on may be taken at once. */
+uint64_t tide_watch_most(const struct tide_watch *, uint64_t index);
 /* At the answer moment: how each site has grown. */
 enum tide_status tide_watch_finish(struct tide_watch *, const struct tide_replay *);
 

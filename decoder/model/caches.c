@@ -17,7 +17,7 @@ struct bin {
 
 struct tide_cache_thread {
 	uint32_t tid, number;
-	struct tide_block_live moving; /* what its realloc gave up, until it is known where it went */
+	struct tide_freed moving; /* what its realloc gave up, until it is known where it went */
 	struct bin bin[BINS];
 	UT_hash_handle hh;
 };
@@ -68,7 +68,7 @@ uint64_t tide_caches_fast(const struct tide_caches *c, uint64_t addr)
 }
 
 /* An allocation that no cache served. */
-static bool take_from_arena(struct tide_caches *c, const struct tide_event *e)
+static bool take_from_arena(struct tide_caches *c, const struct tide_op *e)
 {
 	struct tide_cache_arena *a = e->size < TIDE_MMAP_THRESHOLD ? arena_of(c, e->addr) : NULL;
 	if (a && e->size >= BIG_REQUEST)
@@ -78,7 +78,7 @@ static bool take_from_arena(struct tide_caches *c, const struct tide_event *e)
 	return a || e->size >= TIDE_MMAP_THRESHOLD;
 }
 
-static bool give_to_arena(struct tide_caches *c, const struct tide_block_live *b)
+static bool give_to_arena(struct tide_caches *c, const struct tide_freed *b)
 {
 	struct tide_cache_arena *a = arena_of(c, b->addr);
 	if (a && b->size >= BIG_FREE)
@@ -158,7 +158,7 @@ static uint32_t bin_of(const struct tide_caches *c, uint64_t chunk)
 }
 
 /* A chunk is freed: into the thread's cache if there is room, else elsewhere. */
-static bool push(struct tide_caches *c, struct tide_cache_thread *t, const struct tide_block_live *b)
+static bool push(struct tide_caches *c, struct tide_cache_thread *t, const struct tide_freed *b)
 {
 	uint64_t chunk = tide_chunk_of(b->size);
 	uint32_t bin = bin_of(c, chunk);
@@ -198,44 +198,71 @@ static bool pop(struct tide_caches *c, uint64_t addr)
 	return true;
 }
 
-bool tide_caches_event(struct tide_caches *c, const struct tide_event *e, const struct tide_block_live *freed)
+/* _int_memalign frees the piece before the aligned block: any size up to the alignment. */
+static void note_aligned(struct tide_cache_thread *t, uint64_t alignment)
 {
-	struct tide_cache_thread *t;
-	struct tide_block_live moved;
+	for (uint32_t i = 0; i < BINS && TIDE_CHUNK_MIN + 16 * i <= alignment; i++)
+		t->bin[i].used = true;
+}
+
+static bool on_moved(struct tide_caches *c, struct tide_cache_thread *t, uint64_t addr)
+{
+	struct tide_freed moved = t->moving;
+	pop(c, addr);
+	t->moving.addr = 0;
+	return !moved.addr || moved.addr == addr || push(c, t, &moved);
+}
+
+/* What is not only an allocation: of the thread that the batch is of. */
+static bool on_thread(struct tide_caches *c, const struct tide_batch *b, const struct tide_op *e, uint64_t value,
+		      const struct tide_freed *freed)
+{
+	struct tide_cache_thread *t = thread_of(c, b->tid);
+	if (!t)
+		return false;
 	switch (e->kind) {
 	case TIDE_KIND_ALIGNED:
-		t = thread_of(c, e->tid);
-		if (!t)
-			return false;
-		/* _int_memalign frees the piece before the aligned block: any size up to the alignment */
-		for (uint32_t i = 0; i < BINS && TIDE_CHUNK_MIN + 16 * i <= e->value; i++)
-			t->bin[i].used = true;
+		note_aligned(t, value);
 		pop(c, e->addr);
 		return true;
+	case TIDE_KIND_FREE:
+		return push(c, t, freed);
+	case TIDE_KIND_REALLOC_FREE:
+		t->moving = *freed;
+		return true;
+	default:
+		return on_moved(c, t, e->addr);
+	}
+}
+
+static bool on_op(struct tide_caches *c, const struct tide_batch *b, const struct tide_op *e, uint64_t value,
+		  const struct tide_freed *freed)
+{
+	switch (e->kind) {
 	case TIDE_KIND_ALLOC:
 	case TIDE_KIND_CALLOC:
-		if (e->size <= c->glibc.tcache_most && pop(c, e->addr))
-			return true;
-		return take_from_arena(c, e);
+		return (e->size <= c->glibc.tcache_most && pop(c, e->addr)) || take_from_arena(c, e);
 	case TIDE_KIND_FREE:
-		t = freed->addr ? thread_of(c, e->tid) : NULL;
-		return !freed->addr || (t && push(c, t, freed));
+		return !freed->addr || on_thread(c, b, e, value, freed);
+	case TIDE_KIND_ALIGNED:
 	case TIDE_KIND_REALLOC_FREE:
-		t = thread_of(c, e->tid);
-		if (t)
-			t->moving = *freed;
-		return t != NULL;
 	case TIDE_KIND_REALLOC_ALLOC:
-		pop(c, e->addr);
-		t = thread_of(c, e->tid);
-		if (!t)
-			return false;
-		moved = t->moving;
-		t->moving.addr = 0;
-		return !moved.addr || moved.addr == e->addr || push(c, t, &moved);
+		return on_thread(c, b, e, value, freed);
 	default:
 		return true;
 	}
+}
+
+bool tide_caches_batch(struct tide_caches *c, const struct tide_batch *b, const struct tide_freed *freed)
+{
+	const struct tide_extra *extra = b->extra;
+	bool ok = true;
+	for (uint32_t i = 0; i < b->count && ok; i++) {
+		bool has_value = tide_kind_fields(b->op[i].kind) & TIDE_F_VALUE;
+		ok = on_op(c, b, &b->op[i], has_value ? extra->value : 0, &freed[i]);
+		extra += has_value;
+	}
+	return ok;
 }
 
 struct entry {

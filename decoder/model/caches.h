@@ -16,6 +16,7 @@
 #include "model/glibc.h"
 #include "read/log.h"
 #include "replay/blocks.h"
+#include "replay/replay.h"
 
 #define TIDE_CACHE_BINS 64u /* TCACHE_MAX_BINS: chunks of 32, 48 ... bytes */
 #define TIDE_CACHE_DEEPEST 16u
@@ -38,8 +39,8 @@ struct tide_caches {
 void tide_caches_init(struct tide_caches *, const struct tide_glibc *);
 void tide_caches_release(struct tide_caches *);
 
-/* After the event was replayed; `freed`: what it gave up (addr 0: nothing). False: no memory. */
-bool tide_caches_event(struct tide_caches *, const struct tide_event *, const struct tide_block_live *freed);
+/* After the events of a batch were replayed; `freed`: what each gave up. False: no memory. */
+bool tide_caches_batch(struct tide_caches *, const struct tide_batch *, const struct tide_freed *freed);
 
 /* What is cached now: addresses of blocks, sorted, with their chunk sizes; arrays owned by the caller. `alive`, if not NULL: the
  * threads that still run; a dead one's cache has gone back. False: no memory. */

@@ -7,11 +7,11 @@
 #define FIRST_SLOTS 256u
 #define FIRST_WORDS 256u
 
-static const uint16_t fields_of[TIDE_KINDS] = {
-#define TIDE_ITEM_FIELDS(id, number, text, what) [number] = (what),
-	TIDE_ITEMS(TIDE_ITEM_FIELDS)
-#undef TIDE_ITEM_FIELDS
-};
+static const uint32_t known_kinds =
+#define TIDE_ITEM_BIT(id, number, text, what) UINT32_C(1) << (number) |
+	TIDE_ITEMS(TIDE_ITEM_BIT) 0;
+#undef TIDE_ITEM_BIT
+_Static_assert(TIDE_KINDS == 32, "a bit a kind");
 
 /* ---- chunks ---- */
 
@@ -329,7 +329,7 @@ static inline void get_gone(struct tide_unpack *u, uint8_t tag, struct tide_op *
 /* Not an event: when, whose, who. */
 static bool get_context(struct tide_unpack *u, uint8_t kind)
 {
-	unsigned fields = fields_of[kind];
+	unsigned fields = tide_kinds_fields[kind];
 	uint64_t seq = fields & TIDE_F_SEQ ? get(&u->in) : 0;
 	if (fields & TIDE_F_TICKS)
 		u->ticks += get(&u->in);
@@ -353,7 +353,7 @@ static bool get_context(struct tide_unpack *u, uint8_t kind)
 static bool get_event(struct tide_unpack *u, struct tide_chunk *c, uint8_t tag, uint8_t kind)
 {
 	struct tide_op *op = &c->op[c->ops];
-	unsigned fields = fields_of[kind];
+	unsigned fields = tide_kinds_fields[kind];
 	uint64_t site = 0;
 	*op = (struct tide_op){.kind = kind, .unknown = u->unknown};
 	u->unknown = false;
@@ -435,7 +435,7 @@ static bool next_item(struct tide_unpack *u, struct tide_chunk *c)
 	uint8_t tag = *u->in.at++, kind = tag & (TIDE_TAG_KINDS - 1);
 	if (kind == 0)
 		kind = tide_get_u8(&u->in);
-	if (!tide_kind_name(kind))
+	if (kind >= TIDE_KINDS || !(known_kinds >> kind & 1))
 		return false;
 	if (u->paths == 0 && !begin_paths(u, c))
 		return false;

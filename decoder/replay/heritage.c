@@ -66,7 +66,7 @@ static enum tide_status replay_until(struct tide_log *parent, const struct tide_
 	*ret_events = 0;
 	while (!status && (more = tide_log_batch(parent, &batch)) == 1) {
 		*ret_events += batch.count;
-		status = tide_replay_batch(r, &batch, parent);
+		status = tide_replay_batch(r, &batch, parent, NULL);
 	}
 	return more < 0 ? (enum tide_status)more : status;
 }

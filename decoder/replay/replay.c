@@ -319,7 +319,8 @@ static uint32_t site_of(struct tide_replay *r, const struct tide_log *log, uint3
 	return find_site(r, pair, native, python);
 }
 
-enum tide_status tide_replay_batch(struct tide_replay *r, const struct tide_batch *b, const struct tide_log *log)
+enum tide_status tide_replay_batch(struct tide_replay *r, const struct tide_batch *b, const struct tide_log *log,
+				   struct tide_freed *ret_freed)
 {
 	struct step s = {.tid = b->tid, .time_ns = b->time_ns, .index = b->index};
 	enum tide_status status = TIDE_OK;
@@ -333,7 +334,10 @@ enum tide_status tide_replay_batch(struct tide_replay *r, const struct tide_batc
 		s.unknown = op->unknown;
 		if (allocates(op->kind) && (s.site = site_of(r, log, b->pair[op->pair])) == UINT32_MAX)
 			return TIDE_ERR_NOMEM;
+		r->freed.addr = 0;
 		status = apply(r, &s);
+		if (ret_freed)
+			ret_freed[i] = (struct tide_freed){r->freed.addr, r->freed.size};
 	}
 	return status;
 }

@@ -60,8 +60,13 @@ void tide_replay_release(struct tide_replay *);
 enum tide_status tide_replay_carried(struct tide_replay *, const struct tide_carried *);
 /* TIDE_OK or TIDE_ERR_NOMEM. */
 enum tide_status tide_replay_event(struct tide_replay *, const struct tide_event *);
-/* The same for all events of a batch, but for `freed`. The log that it is of is asked for stacks. */
-enum tide_status tide_replay_batch(struct tide_replay *, const struct tide_batch *, const struct tide_log *);
+/* The same for all events of a batch, but for `freed`. The log that it is of is asked for stacks. ret_freed: NULL, or gets for each what
+ * it gave up. */
+struct tide_freed {
+	uint64_t addr, size; /* addr 0: nothing */
+};
+enum tide_status tide_replay_batch(struct tide_replay *, const struct tide_batch *, const struct tide_log *,
+				   struct tide_freed *ret_freed);
 /* A block that is live before the first event, allocated by such stacks. Is no allocation of this log's. Before
  * tide_replay_carried. TIDE_OK or TIDE_ERR_NOMEM. */
 enum tide_status tide_replay_inherit(struct tide_replay *, const struct tide_block_live *, uint32_t native,

@@ -2,24 +2,21 @@
 
 #include <string.h>
 
-struct kind_info {
-	const char *name;
-	unsigned fields;
+static const char *const names[TIDE_KINDS] = {
+#define TIDE_ITEM_NAME(id, number, text, what) [number] = (text),
+	TIDE_ITEMS(TIDE_ITEM_NAME)
+#undef TIDE_ITEM_NAME
 };
-static const struct kind_info kinds[TIDE_KINDS] = {
-#define TIDE_ITEM_INFO(id, number, text, what) [number] = {text, what},
-	TIDE_ITEMS(TIDE_ITEM_INFO)
-#undef TIDE_ITEM_INFO
+
+const uint16_t tide_kinds_fields[TIDE_KINDS] = {
+#define TIDE_ITEM_FIELDS(id, number, text, what) [number] = (what),
+	TIDE_ITEMS(TIDE_ITEM_FIELDS)
+#undef TIDE_ITEM_FIELDS
 };
 
 const char *tide_kind_name(unsigned kind)
 {
-	return kind < TIDE_KINDS ? kinds[kind].name : NULL;
-}
-
-unsigned tide_kind_fields(unsigned kind)
-{
-	return kind < TIDE_KINDS ? kinds[kind].fields : 0;
+	return kind < TIDE_KINDS ? names[kind] : NULL;
 }
 
 void tide_items_init(struct tide_items *d, const void *payload, size_t len, uint64_t ticks, uint64_t *words,
@@ -222,11 +219,11 @@ int tide_items_next(struct tide_items *d, struct tide_item *ret)
 	unsigned kind = tag & (TIDE_TAG_KINDS - 1);
 	if (kind == 0)
 		kind = tide_get_u8(&d->in);
-	if (kind >= TIDE_KINDS || !kinds[kind].name) {
+	if (kind >= TIDE_KINDS || !names[kind]) {
 		d->in.bad = true;
 		return -1;
 	}
-	unsigned fields = kinds[kind].fields;
+	unsigned fields = tide_kinds_fields[kind];
 	/* field by field: a block of zeros of this length costs more than most items */
 	ret->kind = (enum tide_kind)kind;
 	ret->is_event = tide_kind_is_event(kind);

@@ -189,7 +189,11 @@ int tide_items_next(struct tide_items *, struct tide_item *ret);
 /* Name as in the table above, NULL for a kind that does not exist. */
 const char *tide_kind_name(unsigned kind);
 /* OR of enum tide_field, 0 if there is no such kind. */
-unsigned tide_kind_fields(unsigned kind);
+extern const uint16_t tide_kinds_fields[TIDE_KINDS];
+static inline unsigned tide_kind_fields(unsigned kind)
+{
+	return kind < TIDE_KINDS ? tide_kinds_fields[kind] : 0;
+}
 
 /* The ownership word that an address belongs to, of `TIDE_WORDS`. Mapping items (RANGE) and BRK all use word 0. */
 #define TIDE_WORDS 65536u
