@@ -236,7 +236,9 @@ static inline uint32_t remember(struct walk *w)
 	if (__builtin_expect(u->needing_bp || any_bp, 0))
 		u->needing_bp = tide_count_bp(u, at);
 	u->depth = at;
-	u->known = w->crossed ? 0 : at;
+	/* without a table of rules there is no quick walk, which goes by `known` */
+	bool table = atomic_load_explicit(&tide_rules, memory_order_relaxed) != NULL;
+	u->known = w->crossed || !table ? 0 : at;
 	return shared < w->changed ? shared : w->changed - 1;
 }
 
