@@ -41,6 +41,8 @@ struct tide_arena {
 struct tide_pin {
 	uint32_t site;           /* one of its sites: with the place as innermost frame, if there is such a one */
 	uint32_t native, python; /* stack from the place outwards: nodes, as in struct tide_site */
+	uint32_t made_native,
+		made_python; /* from where most of it was made: a line of the application's, if there is one */
 	uint32_t sites;
 	uint64_t arenas;          /* that hold blocks of it: pymalloc arenas and malloc heaps */
 	uint64_t blocks, bytes;   /* live, under the place */
@@ -141,7 +143,8 @@ struct tide_analysis {
 	struct tide_arena *arena;
 	uint32_t arenas;
 	struct tide_pin *pin;
-	uint32_t pins;
+	uint32_t pins,
+		worthy_pins;   /* the first ones are worth showing: they hold, and release, more than next to nothing */
 	uint64_t pinned_bytes; /* stranded, and held by some live block */
 	struct tide_pin_set set[TIDE_PIN_SETS];
 	struct tide_pymalloc_stats pymalloc;

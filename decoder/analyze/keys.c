@@ -21,6 +21,7 @@ struct name {
 struct tide_key_entry {
 	struct name name;
 	uint32_t number;
+	bool own; /* a line of the application's */
 	UT_hash_handle hh;
 };
 
@@ -75,6 +76,22 @@ static struct tide_key_entry *find_or_add(struct tide_keys *k, struct name name)
 	return e;
 }
 
+/* Neither the standard library nor what was installed. */
+static bool is_application(const char *file)
+{
+	static const char *const installed[] = {"/site-packages/", "/dist-packages/", "/lib/python3"};
+	for (size_t i = 0; i < sizeof installed / sizeof *installed; i++)
+		if (strstr(file, installed[i]))
+			return false;
+	return strncmp(file, "<frozen ", 8) != 0;
+}
+
+static bool is_own_line(const struct tide_log *log, uint64_t word, const struct name *name)
+{
+	const struct tide_code *code = word & TIDE_WORD_PYTHON ? tide_log_code(log, tide_word_code(word)) : NULL;
+	return code && (name->kind & 0xff) == LINE && is_application(code->file);
+}
+
 /* A frame of the C and C++ libraries is no place of the program's. */
 static bool is_library(const struct tide_log *log, uint64_t word)
 {
@@ -126,6 +143,7 @@ static bool add_site(struct tide_keys *k, const struct tide_site *s, uint32_t si
 			struct tide_key_entry *e = find_or_add(k, names[i]);
 			if (!e || !append(k, site, e->number))
 				return false;
+			e->own = e->own || is_own_line(k->log, word, &names[i]);
 		}
 		node = parent;
 	}
@@ -141,6 +159,10 @@ enum tide_status tide_keys_init(struct tide_keys *k, const struct tide_log *log,
 	for (uint32_t i = 0; i < r->sites && ok; i++)
 		if (r->site[i].live_blocks)
 			ok = add_site(k, &r->site[i], i);
+	k->own = calloc(k->keys + 1ull, 1);
+	ok = ok && k->own;
+	for (const struct tide_key_entry *e = k->table; e && ok; e = e->hh.next)
+		k->own[e->number] = e->own;
 	if (ok)
 		return TIDE_OK;
 	tide_keys_release(k);
@@ -158,6 +180,7 @@ void tide_keys_release(struct tide_keys *k)
 	free(k->first);
 	free(k->count);
 	free(k->key);
+	free(k->own);
 	*k = (struct tide_keys){0};
 }
 

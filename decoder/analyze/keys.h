@@ -18,6 +18,7 @@ struct tide_keys {
 	uint32_t *key;
 	uint32_t listed, cap;
 	uint32_t keys; /* different ones: 0 .. keys - 1 */
+	uint8_t *own;  /* by key: a line of Python that is neither the standard library's nor an installed package's */
 	struct tide_key_entry *table;
 };
 

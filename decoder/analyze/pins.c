@@ -4,7 +4,9 @@
  * Finding the smallest set is a hard problem; the search is greedy. In each step it takes the key (keys.h) under which the blocks
  * release most, together with what was taken before, for what they are: bytes squared by blocks, so that few blocks win, and
  * much memory wins. What it finds can be done; `at_least` is a bound from below, since a key cannot release more than what
- * its blocks touch. What a pin releases is then computed for its blocks as a whole, by the allocators' models.
+ * its blocks touch. What a pin releases is then computed for its blocks as a whole, by the allocators' models: for those
+ * that are under no pin before it. A key that then releases next to nothing is passed over: callers of a better key
+ * hold what that holds, and few bytes more. What is worth less than a share of all comes behind the others.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +20,9 @@
 #define NONE UINT32_MAX
 #define NEARLY 0.8
 #define TOO_LITTLE 500u /* what touches less than this share of all is no pin */
+#define WORTH_SHARE 100u
+#define WORTH_LEAST (UINT64_C(64) << 10)
+#define TRIES_MOST 64u /* keys that are looked at closely */
 
 struct search {
 	struct tide_join *j;
@@ -29,6 +34,8 @@ struct search {
 	uint32_t *stamp, *seen;   /* by key, for counting within a unit */
 	uint32_t *depth;          /* by key: least distance from an innermost frame */
 	uint64_t *all_touch;      /* by key, before anything was taken */
+	uint8_t *passed;          /* by key: released too little */
+	uint64_t least;           /* bytes that a key must hold, and release, for now */
 	uint32_t round;
 };
 
@@ -47,8 +54,9 @@ static bool search_init(struct search *s, struct tide_join *j)
 	s->seen = calloc(keys, sizeof *s->seen);
 	s->depth = malloc(keys * sizeof *s->depth);
 	s->all_touch = calloc(keys, sizeof *s->all_touch);
-	return s->covered && s->gain && s->touch && s->blocks && s->bytes && s->stamp && s->seen && s->depth &&
-	       s->all_touch;
+	s->passed = calloc(keys, 1);
+	return s->passed && s->covered && s->gain && s->touch && s->blocks && s->bytes && s->stamp && s->seen &&
+	       s->depth && s->all_touch;
 }
 
 static void search_release(struct search *s)
@@ -64,6 +72,7 @@ static void search_release(struct search *s)
 	free(s->seen);
 	free(s->depth);
 	free(s->all_touch);
+	free(s->passed);
 }
 
 /* Live blocks under each key, of what is not covered. */
@@ -121,6 +130,11 @@ static double worth(uint64_t bytes, uint64_t blocks)
 	return blocks ? (double)bytes * (double)bytes / (double)blocks : 0;
 }
 
+static bool is_candidate(const struct search *s, uint32_t key, const uint64_t *bytes)
+{
+	return !s->passed[key] && bytes[key] >= s->least;
+}
+
 /* Of the keys that are worth nearly as much as the best, the one nearest to an innermost frame: main() releases all that its
  * callees do, and a page more. NONE: no key is worth anything. */
 static uint32_t best_of(const struct search *s, const uint64_t *bytes)
@@ -128,12 +142,12 @@ static uint32_t best_of(const struct search *s, const uint64_t *bytes)
 	uint32_t found = NONE;
 	double most = 0;
 	for (uint32_t key = 0; key < s->keys.keys; key++) {
-		double w = worth(bytes[key], s->blocks[key]);
+		double w = is_candidate(s, key, bytes) ? worth(bytes[key], s->blocks[key]) : 0;
 		most = w > most ? w : most;
 	}
 	for (uint32_t key = 0; key < s->keys.keys && most > 0; key++) {
 		double w = worth(bytes[key], s->blocks[key]);
-		if (w < most * NEARLY)
+		if (w < most * NEARLY || !is_candidate(s, key, bytes))
 			continue;
 		if (found == NONE || s->depth[key] < s->depth[found] ||
 		    (s->depth[key] == s->depth[found] && w > worth(bytes[found], s->blocks[found])))
@@ -142,7 +156,7 @@ static uint32_t best_of(const struct search *s, const uint64_t *bytes)
 	return found;
 }
 
-/* By what it releases, or by what it touches when none releases anything. */
+/* By what it releases, or, among those of little worth, by what it touches when none releases anything. */
 static uint32_t best_key(struct search *s)
 {
 	size_t keys = s->keys.keys + 1ull;
@@ -153,7 +167,7 @@ static uint32_t best_key(struct search *s)
 		if (!s->units.unit[i].released)
 			weigh_unit(s, &s->units.unit[i]);
 	uint32_t key = best_of(s, s->gain);
-	return key == NONE ? best_of(s, s->touch) : key;
+	return key == NONE && !s->least ? best_of(s, s->touch) : key;
 }
 
 static bool is_under(const struct search *s, uint32_t site, uint32_t key)
@@ -216,7 +230,51 @@ static bool name_types(const struct tide_analysis *a, const uint8_t *under, uint
 	return true;
 }
 
-/* The pin's own numbers, for its blocks alone. Its site: one that has the key as its innermost frame, if there is one. */
+#define KIN 3u /* an object, its dictionary and its string are made by one line, and each by one of its own, too */
+
+static bool holds_most(const struct search *s, uint32_t key, const struct tide_pin *p)
+{
+	return s->keys.own[key] && s->all_touch[key] >= p->pins_bytes / 2;
+}
+
+/* The application's line under which most of what the pin holds was made, by the fewest blocks: a pin may be a framework's
+ * function, when blocks of a request in flight held the arenas, too. And from there outwards, to the line that made
+ * these blocks together. NONE: there is no such line. */
+static uint32_t own_line(const struct search *s, const uint8_t *under, const struct tide_pin *p)
+{
+	uint32_t found = NONE, site = 0;
+	for (uint32_t i = 0; i < s->keys.sites; i++) {
+		for (uint32_t k = 0; under[i] && k < s->keys.count[i]; k++) {
+			uint32_t key = s->keys.key[s->keys.first[i] + k];
+			if (!holds_most(s, key, p) ||
+			    (found != NONE &&
+			     worth(s->all_touch[key], s->blocks[key]) <= worth(s->all_touch[found], s->blocks[found])))
+				continue;
+			found = key;
+			site = i;
+		}
+	}
+	uint64_t most = found == NONE ? 0 : s->blocks[found] * KIN;
+	for (uint32_t k = 0; found != NONE && k < s->keys.count[site]; k++) {
+		uint32_t key = s->keys.key[s->keys.first[site] + k];
+		if (holds_most(s, key, p) && s->blocks[key] <= most && s->blocks[key] > s->blocks[found])
+			found = key;
+	}
+	return found;
+}
+
+static void name_line(const struct search *s, uint32_t key, const uint8_t *under, struct tide_pin *p)
+{
+	const struct tide_site *site = s->j->state->site;
+	uint32_t line = s->keys.own[key] ? key : own_line(s, under, p);
+	p->made_native = site[p->site].native;
+	p->made_python = site[p->site].python;
+	for (uint32_t i = 0; i < s->keys.sites && line != NONE; i++)
+		if (under[i] && tide_keys_frame(&s->keys, &site[i], line, &p->made_native, &p->made_python))
+			return;
+}
+
+/* The pin's own numbers, for its blocks alone, those of earlier pins left out. Its site: one that has the key as its innermost frame, if there is one. */
 static bool describe(struct search *s, uint32_t key, struct tide_pin *p)
 {
 	const struct tide_replay *r = s->j->state;
@@ -227,7 +285,7 @@ static bool describe(struct search *s, uint32_t key, struct tide_pin *p)
 		return false;
 	*p = (struct tide_pin){.pins_bytes = s->all_touch[key]};
 	for (uint32_t i = 0; i < s->keys.sites; i++) {
-		if (!r->site[i].live_blocks || !is_under(s, i, key))
+		if (!r->site[i].live_blocks || s->covered[i] || !is_under(s, i, key))
 			continue;
 		bool inner = s->keys.key[s->keys.first[i]] == key;
 		under[i] = 1;
@@ -245,6 +303,7 @@ static bool describe(struct search *s, uint32_t key, struct tide_pin *p)
 	p->native = r->site[p->site].native;
 	p->python = r->site[p->site].python;
 	tide_keys_frame(&s->keys, &r->site[p->site], key, &p->native, &p->python);
+	name_line(s, key, under, p);
 	struct tide_prediction told;
 	bool ok = tide_predict(s->j, under, &told) && name_types(s->j->a, under, s->keys.sites, p);
 	free(under);
@@ -278,6 +337,13 @@ static void bound_sets(struct search *s)
 	}
 }
 
+/* Bytes below which a pin is not worth a line. */
+static uint64_t worth_least(const struct search *s)
+{
+	uint64_t share = s->units.total / WORTH_SHARE;
+	return share > WORTH_LEAST ? share : WORTH_LEAST;
+}
+
 static bool run(struct search *s)
 {
 	static const unsigned percents[TIDE_PIN_SETS] = {50, 80, 95};
@@ -287,16 +353,28 @@ static bool run(struct search *s)
 	for (unsigned i = 0; i < TIDE_PIN_SETS; i++)
 		a->set[i].percent = percents[i];
 	a->pinned_bytes = s->units.total;
-	while (a->pins < PINS_MOST) {
+	s->least = worth_least(s);
+	for (uint32_t tries = 0; a->pins < PINS_MOST && tries < TRIES_MOST; tries++) {
 		uint32_t key = best_key(s);
-		if (a->pins == 0)
+		if (tries == 0)
 			memcpy(s->all_touch, s->touch, s->keys.keys * sizeof *s->all_touch);
+		if (key == NONE && s->least) { /* the rest is of little worth */
+			s->least = 0;
+			memset(s->passed, 0, s->keys.keys);
+			continue;
+		}
+		struct tide_pin *pin = &a->pin[a->pins];
 		if (key == NONE || (a->pins && s->all_touch[key] < s->units.total / TOO_LITTLE))
 			break;
-		released += take(s, key);
-		if (!describe(s, key, &a->pin[a->pins]))
+		if (!describe(s, key, pin))
 			return false;
+		if (pin->releases_bytes < s->least) {
+			s->passed[key] = 1;
+			continue;
+		}
+		released += take(s, key);
 		a->pins++;
+		a->worthy_pins += s->least > 0;
 		for (; level < TIDE_PIN_SETS && released >= s->units.total / 100 * percents[level]; level++)
 			a->set[level] = (struct tide_pin_set){percents[level], true, a->pins, 0, released};
 	}

@@ -293,7 +293,7 @@ static bool keep_biggest(struct tide_profile *p, struct tide_profile_row *row, c
 static uint32_t *pins_by_site(const struct tide_analysis *a)
 {
 	uint32_t *pin = calloc(a->state.sites + 1, sizeof *pin);
-	for (uint32_t i = 0; pin && i < a->pins; i++)
+	for (uint32_t i = 0; pin && i < a->worthy_pins; i++)
 		pin[a->pin[i].site] = i + 1;
 	return pin;
 }

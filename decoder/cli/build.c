@@ -11,7 +11,7 @@ json_t *tide_build_place_at(const struct tide_loaded *l, uint32_t native, uint32
 	struct tide_analysis just = *l->analysis;
 	just.state.site = &site;
 	just.state.sites = 1;
-	just.pins = 0;
+	just.pins = just.worthy_pins = 0;
 	just.growths = 0;
 	json_t *place = tide_profile_add(&one, &just, l->symbols, NULL, 0) || !one.rows
 				? tide_build_place_of(NULL)
@@ -63,10 +63,10 @@ static json_t *types_of(const struct tide_analysis *a, const struct tide_pin *p)
 static json_t *pins(const struct tide_loaded *l, size_t top)
 {
 	json_t *rows = json_array();
-	for (uint32_t i = 0; i < l->analysis->pins && i < top; i++) {
+	for (uint32_t i = 0; i < l->analysis->worthy_pins && i < top; i++) {
 		const struct tide_pin *p = &l->analysis->pin[i];
 		const struct tide_site *s = &l->analysis->state.site[p->site];
-		json_t *stack = json_array(), *place = tide_build_place(l, p->site);
+		json_t *stack = json_array(), *place = tide_build_place_at(l, p->made_native, p->made_python);
 		json_t *under = tide_build_place_at(l, p->native, p->python);
 		tide_symbols_site(l->symbols, s->native, s->python, append_frame, stack);
 		json_array_append_new(rows, tide_row(&tide_table_pins, tide_json_count(p->pins_bytes),

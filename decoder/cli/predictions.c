@@ -18,7 +18,7 @@ static json_t *sets(const struct tide_analysis *a)
 	return rows;
 }
 
-/* In the order of the report's pins, all of them. */
+/* The report's pins first, in its order; then those that are worth too little for it. */
 static json_t *pins(const struct tide_loaded *l)
 {
 	json_t *rows = json_array();

@@ -24,16 +24,31 @@ static json_t *advise(const char *action, uint64_t releases, json_t *evidence)
 			 evidence);
 }
 
+/* Where a pin's blocks come from: the application's line first, then the function below which all were made, if it is another's. */
+static json_t *pin_place(const struct tide_loaded *l, const struct tide_pin *p)
+{
+	json_t *made = tide_build_place_at(l, p->made_native, p->made_python);
+	json_t *under = tide_build_place_at(l, p->native, p->python), *both;
+	if (json_equal(made, under) || (p->made_native == p->native && p->made_python == p->python)) {
+		json_decref(made);
+		return under;
+	}
+	both = text("%s (all made below %s)", json_string_value(made), json_string_value(under));
+	json_decref(made);
+	json_decref(under);
+	return both;
+}
+
 /* Pins whose blocks would bring something back, as many as the smallest set for 80 % has, at most three. */
 static void advise_pins(const struct tide_loaded *l, json_t *advice)
 {
 	const struct tide_analysis *a = l->analysis;
-	for (uint32_t i = 0; i < a->pins && i < 3; i++) {
+	for (uint32_t i = 0; i < a->worthy_pins && i < 3; i++) {
 		const struct tide_pin *p = &a->pin[i];
 		char action[TEXT];
 		if (p->releases_bytes < a->ledger.stranded / 20 || p->releases_bytes < p->bytes)
 			continue;
-		json_t *place = tide_build_place_at(l, p->native, p->python);
+		json_t *place = pin_place(l, p);
 		snprintf(action, sizeof action, "drop, or make elsewhere, the %llu blocks of %s",
 			 (unsigned long long)p->blocks, json_string_value(place));
 		json_decref(place);
@@ -113,11 +128,11 @@ static json_t *retention_trigger(const struct tide_loaded *l, const struct tide_
 	if (!python && v->thread_arenas > 1 && v->thread_idle >= v->idle / 2)
 		return text("%u thread arenas keep %.1f MiB of freed memory", v->thread_arenas,
 			    (double)v->thread_idle / MIB);
-	if (a->pins == 0 || a->pin[0].pins_bytes < v->idle / 10)
+	if (a->worthy_pins == 0 || a->pin[0].pins_bytes < v->idle / 10)
 		return text(python ? "unknown: TIDEMARK_PYTHON=sites shows which blocks hold the arenas"
 				   : "freed memory that the allocator keeps; no few blocks hold it");
 	const struct tide_pin *p = &a->pin[0];
-	json_t *place = tide_build_place_at(l, p->native, p->python), *line;
+	json_t *place = pin_place(l, p), *line;
 	line = text("%llu blocks made at %s hold %.1f MiB in %llu arenas", (unsigned long long)p->blocks,
 		    json_string_value(place), (double)p->pins_bytes / MIB, (unsigned long long)p->arenas);
 	json_decref(place);
