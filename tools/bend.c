@@ -185,6 +185,56 @@ static void replace_pages(struct bend *b, uint64_t times, struct counts *counts)
 	}
 }
 
+/* Every STEP-th length that a file cut short can have. */
+static void cut_everywhere(struct bend *b, uint64_t step, struct counts *counts)
+{
+	for (size_t len = (size_t)(b->rng % step); len < b->len; len += step)
+		judge(b, ask(b, len, counts), true, "cut at", len, counts);
+}
+
+/* Every STEP-th bit of bytes [from, from + len); *at counts them over all calls. */
+static void flip_range(struct bend *b, uint64_t from, size_t len, uint64_t step, uint64_t *at, struct counts *counts)
+{
+	for (size_t bit = (size_t)from * 8; bit < (from + len) * 8; bit++) {
+		if ((*at)++ % step)
+			continue;
+		b->bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		judge(b, ask(b, b->len, counts), !is_out_of_scope(b, bit / 8), "bit", bit, counts);
+		b->bytes[bit / 8] = b->good[bit / 8];
+	}
+}
+
+static void flip_frame_headers(struct bend *b, uint64_t step, uint64_t *at, struct counts *counts)
+{
+	const struct tide_geometry *g = &b->geometry;
+	for (uint64_t offset = g->ring_off; offset < g->ring_off + g->ring_len; offset += TIDE_FRAME_ALIGN) {
+		uint64_t magic;
+		memcpy(&magic, b->good + offset, sizeof magic);
+		if (magic == TIDE_MAGIC_FRAME)
+			flip_range(b, offset, sizeof(struct tide_frame), step, at, counts);
+		else if (magic == TIDE_MAGIC_SEGMENT)
+			flip_range(b, offset, sizeof(struct tide_segment), step, at, counts);
+	}
+}
+
+/* Every STEP-th bit of all headers and definitions. */
+static void flip_everywhere(struct bend *b, uint64_t step, struct counts *counts)
+{
+	const struct tide_geometry *g = &b->geometry;
+	uint64_t at = b->rng % step;
+	size_t used = (size_t)g->defs_len;
+	while (used > 0 && b->good[g->defs_off + used - 1] == 0)
+		used--;
+	flip_range(b, 0, sizeof(struct tide_superblock), step, &at, counts);
+	flip_range(b, g->file_size - TIDE_PAGE, sizeof(struct tide_superblock), step, &at, counts);
+	flip_range(b, g->control_off, sizeof(struct tide_control), step, &at, counts);
+	flip_range(b, g->defs_off, used, step, &at, counts);
+	for (uint32_t i = 0; i < g->lanes; i++)
+		flip_range(b, g->staging_off + (uint64_t)i * g->block_len, sizeof(struct tide_block), step, &at,
+			   counts);
+	flip_frame_headers(b, step, &at, counts);
+}
+
 static bool load(struct bend *b, const char *path)
 {
 	struct tide_log *log;
@@ -215,14 +265,19 @@ static bool load(struct bend *b, const char *path)
 int main(int argc, char **argv)
 {
 	bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
-	if (help || argc < 2 || argc > 4) {
+	uint64_t step = argc > 2 && strcmp(argv[2], "every") == 0 ? argc > 3 ? strtoull(argv[3], NULL, 10) : 1 : 0;
+	if (help || argc < 2 || argc > (step ? 5 : 4)) {
 		fprintf(help ? stdout : stderr, "usage: bend LOG [TIMES [SEED]]\n"
+						"       bend LOG every STEP [SEED]\n"
 						"Flips bits, cuts, and replaces pages of a copy of LOG, TIMES times "
-						"(default 2000), and reads it.\n"
+						"(default 2000), and reads it;\n"
+						"or cuts it at every STEP-th byte, and flips every STEP-th bit of all "
+						"headers and definitions.\n"
 						"Exit 1 when an answer changed and no damage was told of.\n");
 		return help ? 0 : 2;
 	}
-	struct bend b = {.rng = argc > 3 ? strtoull(argv[3], NULL, 10) : 1};
+	int seed = step ? 4 : 3;
+	struct bend b = {.rng = argc > seed ? strtoull(argv[seed], NULL, 10) : 1};
 	struct counts counts = {0};
 	uint64_t times = argc > 2 ? strtoull(argv[2], NULL, 10) : 2000;
 	if (!load(&b, argv[1]))
@@ -232,9 +287,14 @@ int main(int argc, char **argv)
 		fprintf(stderr, "bend: '%s' is damaged already\n", argv[1]);
 		return 2;
 	}
-	flip_bits(&b, times - times / 4, &counts);
-	cut(&b, times / 8, &counts);
-	replace_pages(&b, times / 8, &counts);
+	if (step) {
+		cut_everywhere(&b, step, &counts);
+		flip_everywhere(&b, step, &counts);
+	} else {
+		flip_bits(&b, times - times / 4, &counts);
+		cut(&b, times / 8, &counts);
+		replace_pages(&b, times / 8, &counts);
+	}
 	printf("same %" PRIu64 ", told %" PRIu64 ", refused %" PRIu64 ", out of scope %" PRIu64 ", silent %" PRIu64
 	       ", wrong sums %" PRIu64 "\n",
 	       counts.same, counts.told, counts.refused, counts.out_of_scope, counts.silent, counts.wrong_sum);
