@@ -13,6 +13,7 @@
 struct tide_file {
 	int fd;
 	uint64_t size; /* when it was opened */
+	uint8_t *copy; /* of all of it, which is read instead (snapshot.h); NULL: there is none */
 };
 
 /* Regular files only: anything else is refused before it is opened, for opening a FIFO or a device has effects.

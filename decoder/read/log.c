@@ -11,6 +11,7 @@
 #include "read/log_internal.h"
 #include "read/merge.h"
 #include "read/ring.h"
+#include "read/snapshot.h"
 #include "read/stacks.h"
 #include "read/super.h"
 
@@ -131,7 +132,7 @@ static bool find_running(struct tide_log *log)
 		return false;
 	log->running = defs.end == TIDE_END_NONE;
 	tide_defs_release(&defs);
-	return true;
+	return !log->running || tide_snapshot_take(&log->file, &log->process.geometry, log->process.super.file_uid);
 }
 
 static void prepare_env(struct tide_log *log)
@@ -145,7 +146,7 @@ static void prepare_env(struct tide_log *log)
 	};
 }
 
-/* Order matters while the file is being written: staging blocks before the ring, so that what is sealed meanwhile is found
+/* Order matters while the file is being written and could not be copied (snapshot.h): staging blocks before the ring, so that what is sealed meanwhile is found
  * there; definitions last, so that whatever an event refers to has been defined. */
 static bool index_file(struct tide_log *log)
 {

@@ -3,7 +3,8 @@
  *
  * Reads untrusted bytes with pread; never maps the file, never prints, never exits. What is damaged is skipped and
  * counted in struct tide_losses: losses are data, not errors. Memory is bounded by what is open at one time (one
- * block a lane) plus definitions and distinct stacks, not by the length of the log.
+ * block a lane) plus definitions and distinct stacks, not by the length of the log; but the log of a process that goes on
+ * is copied first, up to 1 GiB of it (snapshot.h).
  *
  * Order (FORMAT.md 7): that of merge.h.
  *
