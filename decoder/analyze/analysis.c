@@ -7,7 +7,6 @@
 #include "read/census.h"
 
 #define SAMPLES 256u
-#define PIECE 256u /* events at once */
 
 static uint64_t outermost_word(const struct tide_log *log, uint32_t node)
 {
@@ -66,7 +65,7 @@ static enum tide_status finalizing(struct pass *p, const struct tide_batch *b)
 /* For the models that watch. */
 static enum tide_status step_watched(struct pass *p, const struct tide_batch *piece)
 {
-	struct tide_freed freed[PIECE];
+	struct tide_freed freed[TIDE_WATCH_MOST];
 	enum tide_status status = tide_replay_batch(&p->a->state, piece, p->log, freed);
 	return status ? status : tide_watch_batch(&p->watch, &p->a->state, piece, freed);
 }
@@ -74,7 +73,7 @@ static enum tide_status step_watched(struct pass *p, const struct tide_batch *pi
 /* How many of the batch's events can be taken at once: the next is one to be looked at by itself, or sampled after. */
 static uint32_t piece_of(const struct pass *p, const struct tide_batch *b)
 {
-	uint32_t most = b->count < PIECE ? b->count : PIECE;
+	uint32_t most = b->count;
 	uint64_t to_trend = p->answered ? UINT64_MAX : tide_watch_most(&p->watch, b->index);
 	uint64_t to_sample = p->every - b->index % p->every;
 	if (b->index % p->every == 0)

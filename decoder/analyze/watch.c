@@ -40,6 +40,8 @@ enum tide_status tide_watch_init(struct tide_watch *w, struct tide_analysis *a, 
 	w->has_caches = tide_glibc_of(tide_log_process(log)->allocator, &glibc);
 	if (w->has_caches)
 		tide_caches_init(&w->caches, &glibc);
+	if (w->has_caches && tide_log_thread_count(log))
+		w->aside = tide_aside_new(&w->caches);
 	return TIDE_OK;
 }
 
@@ -47,6 +49,7 @@ void tide_watch_release(struct tide_watch *w)
 {
 	free(w->census);
 	free(w->at_ns);
+	tide_aside_free(w->aside);
 	if (w->has_caches)
 		tide_caches_release(&w->caches);
 	tide_trend_release(&w->trend);
@@ -82,6 +85,8 @@ static enum tide_status join_last(struct tide_watch *w, const struct tide_replay
 				  const struct tide_census_blob *blob)
 {
 	struct tide_join j;
+	if (w->aside && !tide_aside_finish(w->aside))
+		return TIDE_ERR_NOMEM;
 	enum tide_status status = tide_join_init(&j, w->a, w->log, r, blob, w->has_caches ? &w->caches : NULL);
 	if (status)
 		return status;
@@ -152,17 +157,29 @@ enum tide_status tide_watch_until(struct tide_watch *w, struct tide_replay *r, u
 	return status;
 }
 
+/* False: no memory. */
+static bool tell_caches(struct tide_watch *w, const struct tide_batch *b, const struct tide_freed *freed)
+{
+	struct tide_cache_op op[TIDE_WATCH_MOST + 1];
+	if (!w->has_caches)
+		return true;
+	if (!w->aside)
+		return tide_caches_take(&w->caches, op, tide_cache_ops(b, freed, &w->tid, op));
+	tide_aside_add(w->aside, tide_cache_ops(b, freed, &w->tid, tide_aside_room(w->aside, TIDE_WATCH_MOST + 1)));
+	return true;
+}
+
 uint64_t tide_watch_most(const struct tide_watch *w, uint64_t index)
 {
-	return index < w->trend.next ? w->trend.next - index + 1 : 1;
+	uint64_t most = index < w->trend.next ? w->trend.next - index + 1 : 1;
+	return most < TIDE_WATCH_MOST ? most : TIDE_WATCH_MOST;
 }
 
 enum tide_status tide_watch_batch(struct tide_watch *w, const struct tide_replay *r, const struct tide_batch *b,
 				  const struct tide_freed *freed)
 {
 	w->last_ns = b->time_ns > w->last_ns ? b->time_ns : w->last_ns;
-	bool ok = tide_trend_event(&w->trend, r, b->index + b->count - 1) &&
-		  (!w->has_caches || tide_caches_batch(&w->caches, b, freed));
+	bool ok = tide_trend_event(&w->trend, r, b->index + b->count - 1) && tell_caches(w, b, freed);
 	return ok ? TIDE_OK : TIDE_ERR_NOMEM;
 }
 

@@ -6,6 +6,7 @@
 #define TIDE_ANALYZE_WATCH_H
 
 #include "analyze/analysis.h"
+#include "analyze/aside.h"
 #include "model/caches.h"
 
 struct tide_watch {
@@ -17,6 +18,8 @@ struct tide_watch {
 	uint64_t next_ns; /* of the next census; UINT64_MAX: none */
 	bool has_caches;
 	struct tide_caches caches;
+	struct tide_aside *aside; /* NULL: no thread for the caches */
+	uint32_t tid;             /* of the last operation that the caches were told of */
 	struct tide_trend trend;
 	struct tide_trend counted; /* of blocks that censuses count; only sites of such blocks are looked up there */
 	uint64_t last_ns;          /* of the last event */
@@ -31,7 +34,8 @@ enum tide_status tide_watch_until(struct tide_watch *, struct tide_replay *, uin
 /* After the events of a batch were replayed, what each gave up; not more than tide_watch_most of them. */
 enum tide_status tide_watch_batch(struct tide_watch *, const struct tide_replay *, const struct tide_batch *,
 				  const struct tide_freed *freed);
-/* How many events from that index on may be taken at once. */
+/* How many events from that index on may be taken at once: 1 to TIDE_WATCH_MOST. */
+#define TIDE_WATCH_MOST 256u
 uint64_t tide_watch_most(const struct tide_watch *, uint64_t index);
 /* At the answer moment: how each site has grown. */
 enum tide_status tide_watch_finish(struct tide_watch *, const struct tide_replay *);

@@ -1,5 +1,27 @@
 #include "cli/build.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
 #include "symbols/symbols.h"
+
+#define THREADS_MOST 4u  /* more than feed one that replays */
+#define FRAMES_LEAST 64u /* of a log that is worth a thread */
+
+/* How many threads read ahead. TIDEMARK_THREADS says how many, whatever the log's size. */
+static unsigned threads_for(const struct tide_log *log)
+{
+	const char *told = getenv("TIDEMARK_THREADS");
+	cpu_set_t mine;
+	if (told && *told >= '0' && *told <= '9') {
+		unsigned long threads = strtoul(told, NULL, 10);
+		return threads < THREADS_MOST ? (unsigned)threads : THREADS_MOST;
+	}
+	if (tide_log_losses(log)->frames < FRAMES_LEAST || sched_getaffinity(0, sizeof mine, &mine) != 0)
+		return 0;
+	unsigned cores = (unsigned)CPU_COUNT(&mine);
+	return cores > THREADS_MOST ? THREADS_MOST : cores - 1;
+}
 
 struct beside {
 	struct tide_kin *kin;
@@ -33,6 +55,7 @@ enum tide_status tide_loaded_init(struct tide_loaded *l, const char *path, struc
 	enum tide_status status = tide_log_open(path, &made.log, err);
 	if (status)
 		return status;
+	tide_log_threads(made.log, threads_for(made.log));
 	status = analyze(&made, path, kin);
 	if (!status && !(made.symbols = tide_symbols_new(made.log, objects)))
 		status = TIDE_ERR_NOMEM;

@@ -68,7 +68,7 @@ uint64_t tide_caches_fast(const struct tide_caches *c, uint64_t addr)
 }
 
 /* An allocation that no cache served. */
-static bool take_from_arena(struct tide_caches *c, const struct tide_op *e)
+static bool take_from_arena(struct tide_caches *c, const struct tide_freed *e)
 {
 	struct tide_cache_arena *a = e->size < TIDE_MMAP_THRESHOLD ? arena_of(c, e->addr) : NULL;
 	if (a && e->size >= BIG_REQUEST)
@@ -213,56 +213,82 @@ static bool on_moved(struct tide_caches *c, struct tide_cache_thread *t, uint64_
 	return !moved.addr || moved.addr == addr || push(c, t, &moved);
 }
 
-/* What is not only an allocation: of the thread that the batch is of. */
-static bool on_thread(struct tide_caches *c, const struct tide_batch *b, const struct tide_op *e, uint64_t value,
-		      const struct tide_freed *freed)
+/* What is not only an allocation. */
+static bool on_thread(struct tide_caches *c, unsigned kind, const struct tide_freed *b)
 {
-	struct tide_cache_thread *t = thread_of(c, b->tid);
+	struct tide_cache_thread *t = thread_of(c, c->tid);
 	if (!t)
 		return false;
-	switch (e->kind) {
+	switch (kind) {
 	case TIDE_KIND_ALIGNED:
-		note_aligned(t, value);
-		pop(c, e->addr);
+		note_aligned(t, b->size);
+		pop(c, b->addr);
 		return true;
 	case TIDE_KIND_FREE:
-		return push(c, t, freed);
+		return push(c, t, b);
 	case TIDE_KIND_REALLOC_FREE:
-		t->moving = *freed;
+		t->moving = *b;
 		return true;
 	default:
-		return on_moved(c, t, e->addr);
+		return on_moved(c, t, b->addr);
 	}
 }
 
-static bool on_op(struct tide_caches *c, const struct tide_batch *b, const struct tide_op *e, uint64_t value,
-		  const struct tide_freed *freed)
+bool tide_caches_take(struct tide_caches *c, const struct tide_cache_op *op, size_t count)
 {
-	switch (e->kind) {
-	case TIDE_KIND_ALLOC:
-	case TIDE_KIND_CALLOC:
-		return (e->size <= c->glibc.tcache_most && pop(c, e->addr)) || take_from_arena(c, e);
-	case TIDE_KIND_FREE:
-		return !freed->addr || on_thread(c, b, e, value, freed);
-	case TIDE_KIND_ALIGNED:
-	case TIDE_KIND_REALLOC_FREE:
-	case TIDE_KIND_REALLOC_ALLOC:
-		return on_thread(c, b, e, value, freed);
-	default:
-		return true;
-	}
-}
-
-bool tide_caches_batch(struct tide_caches *c, const struct tide_batch *b, const struct tide_freed *freed)
-{
-	const struct tide_extra *extra = b->extra;
 	bool ok = true;
-	for (uint32_t i = 0; i < b->count && ok; i++) {
-		bool has_value = tide_kind_fields(b->op[i].kind) & TIDE_F_VALUE;
-		ok = on_op(c, b, &b->op[i], has_value ? extra->value : 0, &freed[i]);
-		extra += has_value;
+	for (size_t i = 0; i < count && ok; i++) {
+		struct tide_freed b = {op[i].addr, op[i].size_and_kind >> 8};
+		unsigned kind = op[i].size_and_kind & 255;
+		if (kind == TIDE_KIND_THREAD)
+			c->tid = (uint32_t)b.addr;
+		else if (kind == TIDE_KIND_ALLOC)
+			ok = (b.size <= c->glibc.tcache_most && pop(c, b.addr)) || take_from_arena(c, &b);
+		else
+			ok = on_thread(c, kind, &b);
 	}
 	return ok;
+}
+
+static struct tide_cache_op op_of(unsigned kind, uint64_t addr, uint64_t size)
+{
+	return (struct tide_cache_op){addr, (size < TIDE_BLOCK_SIZE_MAX ? size : TIDE_BLOCK_SIZE_MAX) << 8 | kind};
+}
+
+uint32_t tide_cache_ops(const struct tide_batch *b, const struct tide_freed *freed, uint32_t *tid,
+			struct tide_cache_op *ret)
+{
+	const struct tide_extra *extra = b->extra;
+	uint32_t n = 0;
+	if (*tid != b->tid)
+		ret[n++] = op_of(TIDE_KIND_THREAD, *tid = b->tid, 0);
+	for (uint32_t i = 0; i < b->count; i++) {
+		const struct tide_op *e = &b->op[i];
+		switch (e->kind) {
+		case TIDE_KIND_ALLOC:
+		case TIDE_KIND_CALLOC:
+			ret[n++] = op_of(TIDE_KIND_ALLOC, e->addr, e->size);
+			break;
+		case TIDE_KIND_FREE:
+			if (!freed[i].addr)
+				break;
+			ret[n++] = op_of(e->kind, freed[i].addr, freed[i].size);
+			break;
+		case TIDE_KIND_REALLOC_FREE:
+			ret[n++] = op_of(e->kind, freed[i].addr, freed[i].size);
+			break;
+		case TIDE_KIND_REALLOC_ALLOC:
+			ret[n++] = op_of(e->kind, e->addr, 0);
+			break;
+		case TIDE_KIND_ALIGNED:
+			ret[n++] = op_of(e->kind, e->addr, extra->value);
+			break;
+		default:
+			break;
+		}
+		extra += (tide_kind_fields(e->kind) & TIDE_F_VALUE) != 0;
+	}
+	return n;
 }
 
 struct entry {

@@ -28,6 +28,7 @@ struct tide_caches {
 	struct tide_glibc glibc;
 	struct tide_cache_thread *thread; /* hash by kernel thread id */
 	struct tide_cache_thread *last;   /* of the last event */
+	uint32_t tid;                     /* of the operations that come */
 	struct tide_cache_thread **by_number;
 	uint32_t threads;
 	struct tide_blocks place;       /* what is cached, and where: site = number of a thread, size = bin */
@@ -39,8 +40,17 @@ struct tide_caches {
 void tide_caches_init(struct tide_caches *, const struct tide_glibc *);
 void tide_caches_release(struct tide_caches *);
 
-/* After the events of a batch were replayed; `freed`: what each gave up. False: no memory. */
-bool tide_caches_batch(struct tide_caches *, const struct tide_batch *, const struct tide_freed *freed);
+/* What the caches need to know of an event. */
+struct tide_cache_op {
+	uint64_t addr;          /* of the block; THREAD: the kernel thread id of those that follow */
+	uint64_t size_and_kind; /* bytes (ALIGNED: the alignment) * 256 + enum tide_kind */
+};
+/* Of the events of a batch, after they were replayed; `freed`: what each gave up. *tid: of the operations before, 0 none. Room for one
+ * more than events. Returns how many. */
+uint32_t tide_cache_ops(const struct tide_batch *, const struct tide_freed *freed, uint32_t *tid,
+			struct tide_cache_op *ret);
+/* Takes them in. False: no memory. */
+bool tide_caches_take(struct tide_caches *, const struct tide_cache_op *, size_t count);
 
 /* What is cached now: addresses of blocks, sorted, with their chunk sizes; arrays owned by the caller. `alive`, if not NULL: the
  * threads that still run; a dead one's cache has gone back. False: no memory. */

@@ -27,6 +27,10 @@ static void give_chunk(struct tide_lane_env *env, struct tide_chunk *c)
 static struct tide_chunk *take_chunk(struct tide_lane *lane, struct tide_lane_env *env)
 {
 	struct tide_chunk *c = env->spare;
+	if (env->crew) {
+		env->spare = NULL;
+		return tide_crew_take(env->crew, &lane->ahead, &env->scratch, c);
+	}
 	if (c)
 		env->spare = c->next;
 	else if (!(c = tide_chunk_new(env->chunk_ops ? env->chunk_ops : CHUNK_MOST)))
@@ -144,7 +148,10 @@ static void drop_chunks(struct tide_lane *lane, struct tide_lane_env *env)
 static void close_lane(struct tide_lane *lane, struct tide_lane_env *env)
 {
 	drop_chunks(lane, env);
+	if (env->crew && lane->feed)
+		tide_crew_close(env->crew, &lane->ahead);
 	tide_feed_free(lane->feed);
+	lane->ahead.feed = NULL;
 	free(lane->node);
 	free(lane->pair);
 	lane->feed = NULL;
@@ -252,8 +259,11 @@ uint64_t tide_lane_evicted(const struct tide_lane *lane)
 int tide_lane_advance(struct tide_lane *lane, struct tide_lane_env *env)
 {
 	struct tide_blocks_of blocks = {lane->frame, lane->frames, &lane->staging};
-	if (!lane->feed && !(lane->feed = tide_feed_new(&blocks)))
-		return TIDE_ERR_NOMEM;
+	if (!lane->feed) {
+		lane->feed = lane->ahead.feed = tide_feed_new(&blocks);
+		if (!lane->feed)
+			return TIDE_ERR_NOMEM;
+	}
 	if (lane->chunk && lane->run < lane->chunk->runs) {
 		uint32_t first = (uint32_t)(lane->op - lane->chunk->op); /* extras before it are passed already */
 		pass_extras(lane, first, run_end(lane->chunk, lane->run));

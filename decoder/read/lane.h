@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "read/clock.h"
+#include "read/crew.h"
 #include "read/damage.h"
 #include "read/feed.h"
 #include "read/log.h"
@@ -25,6 +26,7 @@ struct tide_lane_env {
 	struct tide_damages *damages;
 	struct tide_gaps *gaps;
 	struct tide_scratch scratch;
+	struct tide_crew *crew; /* NULL: nobody reads ahead */
 	struct tide_chunk *spare;
 	uint32_t chunk_ops;                 /* operations a chunk; 0: the most */
 	uint64_t lost, evicted, bad_frames; /* found out by reading; complete when every lane came to its end */
@@ -53,6 +55,7 @@ struct tide_lane {
 
 	/* what is read: chunks follow each other from `chunk` */
 	struct tide_feed *feed; /* NULL: not begun, or at its end */
+	struct tide_ahead ahead;
 	struct tide_chunk *chunk;
 	uint32_t run;    /* of the chunk */
 	uint32_t extra;  /* of the chunk: the run's first */

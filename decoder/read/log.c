@@ -200,10 +200,33 @@ enum tide_status tide_log_open(const char *path, struct tide_log **ret, struct t
 	return TIDE_OK;
 }
 
+static void end_crew(struct tide_log *log)
+{
+	for (uint32_t i = 0; i < log->lanes.count; i++)
+		tide_lane_rewind(&log->lanes.lane[i], &log->env);
+	tide_crew_free(log->env.crew);
+	log->env.crew = NULL;
+}
+
+void tide_log_threads(struct tide_log *log, unsigned threads)
+{
+	end_crew(log);
+	if (threads)
+		log->env.crew = tide_crew_new(threads, &log->env.feed, log->env.chunk_ops, log->lanes.count);
+	tide_log_rewind(log);
+}
+
+unsigned tide_log_thread_count(const struct tide_log *log)
+{
+	return log->env.crew ? log->env.crew->threads : 0;
+}
+
 void tide_log_free(struct tide_log *log)
 {
 	if (!log)
 		return;
+	if (log->env.crew)
+		end_crew(log);
 	tide_merge_release(&log->merge);
 	tide_lanes_release(&log->lanes);
 	tide_lane_env_release(&log->env);

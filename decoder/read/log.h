@@ -67,6 +67,10 @@ struct tide_batch {
 enum tide_status tide_log_open(const char *path, struct tide_log **ret, struct tide_error *err);
 void tide_log_free(struct tide_log *); /* NULL is fine */
 
+/* Reads ahead with so many threads from now on; 0: none, as it is at first. Events, their order and all else are the same. Rewinds. */
+void tide_log_threads(struct tide_log *, unsigned threads);
+unsigned tide_log_thread_count(const struct tide_log *);
+
 /* 1: *ret is the next event. 0: the end. <0: a tide_status (out of memory). Damage is not an error here. */
 int tide_log_next(struct tide_log *, struct tide_event *ret);
 /* The same for the next events of one lane that belong together, at least one; *ret is valid until the next call of any function

@@ -156,6 +156,7 @@ static enum tide_status from_parent(const struct search *s, struct tide_log *chi
 		ret->heir = TIDE_HEIR_UNREADABLE;
 		return status == TIDE_ERR_NOMEM ? status : TIDE_OK;
 	}
+	tide_log_threads(parent, tide_log_thread_count(child));
 	status = inherit(s, parent, generation, &own);
 	if (!status)
 		status = take(child, parent, &own, ret);

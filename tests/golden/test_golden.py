@@ -66,6 +66,16 @@ def test_reports_are_reports(path, tmp_path):
     assert "COVERAGE" in harness.tidemark("report", log, codes=(0, 3))
 
 
+@pytest.mark.parametrize("path", LOGS, ids=lambda p: p.name)
+def test_threads_change_nothing(path, tmp_path):
+    """Read by one thread, or by several: the same bytes."""
+    log = unpacked(path, tmp_path)
+    for command in (["report", "--format", "json", log], ["pins", log], ["top", "--format", "csv", log]):
+        runs = [harness.run([harness.TIDEMARK, *command], env={"TIDEMARK_THREADS": n}) for n in (0, 1, 3)]
+        assert runs[0].returncode in (0, 3)
+        assert all((r.returncode, r.stdout, r.stderr) == (runs[0].returncode, runs[0].stdout, runs[0].stderr) for r in runs)
+
+
 def flipped(log, at, bit=0):
     return log[:at] + bytes([log[at] ^ 1 << bit]) + log[at + 1:]
 

@@ -211,6 +211,29 @@ static void random_logs(void **state)
 	}
 }
 
+/* With threads that read ahead: the same, also if they are stopped in the middle. */
+static void threads(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 0; seed < SEEDS; seed++) {
+		struct mklog_options o = mklog_options_of(seed);
+		struct mklog *m = mklog_make(&o);
+		struct tide_log *log = open_bytes(m->file, m->g.file_size);
+		struct tide_event e;
+		tide_log_threads(log, 1 + (unsigned)seed % 3);
+		for (unsigned i = 0; i < 100 * seed && tide_log_next(log, &e) == 1;)
+			i++;
+		tide_log_rewind(log);
+		read_all(log, m);
+		check_losses(log, m);
+		tide_log_threads(log, seed % 2);
+		read_all(log, m);
+		check_losses(log, m);
+		tide_log_free(log);
+		mklog_free(m);
+	}
+}
+
 static void limits_end_lanes(void **state)
 {
 	(void)state;
@@ -378,9 +401,9 @@ static void newer_formats(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(random_logs),      cmocka_unit_test(limits_end_lanes), cmocka_unit_test(bad_payload),
-		cmocka_unit_test(bad_frame_header), cmocka_unit_test(superblocks),      cmocka_unit_test(cut_short),
-		cmocka_unit_test(refused),          cmocka_unit_test(newer_formats),
+		cmocka_unit_test(random_logs), cmocka_unit_test(threads),          cmocka_unit_test(limits_end_lanes),
+		cmocka_unit_test(bad_payload), cmocka_unit_test(bad_frame_header), cmocka_unit_test(superblocks),
+		cmocka_unit_test(cut_short),   cmocka_unit_test(refused),          cmocka_unit_test(newer_formats),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
