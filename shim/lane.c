@@ -270,7 +270,8 @@ static void open_block(struct tide_lane *lane)
 	TIDE_FAULT("block-cleared");
 	memcpy((uint8_t *)b + sizeof b->magic, (uint8_t *)&head + sizeof head.magic, sizeof head - sizeof head.magic);
 	atomic_store_explicit((_Atomic uint64_t *)&b->magic, head.magic, memory_order_release);
-	lane->block = b;
+	/* the first of a lane is begun without the ring's lock */
+	atomic_store_explicit((struct tide_block * _Atomic *)&lane->block, b, memory_order_release);
 	lane->at = payload(lane);
 	lane->end = (uint8_t *)b + (tide_logfile.is_private ? PRIVATE_BLOCK : g->block_len);
 	lane->events = 0;
@@ -299,7 +300,7 @@ uint32_t tide_lane_count(void)
 struct tide_block *tide_lane_block(uint32_t index, uint32_t *ret_epoch)
 {
 	*ret_epoch = atomic_load_explicit((_Atomic uint32_t *)&lanes.all[index].epoch, memory_order_relaxed);
-	return lanes.all[index].block;
+	return atomic_load_explicit((struct tide_block * _Atomic *)&lanes.all[index].block, memory_order_acquire);
 }
 
 static bool seal(struct tide_lane *lane)

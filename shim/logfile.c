@@ -44,7 +44,7 @@ void tide_control_add(enum tide_control_word index, uint64_t n)
 uint64_t tide_control_get(enum tide_control_word index)
 {
 	const struct tide_control *control = tide_logfile_at(tide_logfile.geometry.control_off);
-	return control->word[index][0];
+	return atomic_load_explicit((const _Atomic uint64_t *)&control->word[index][0], memory_order_relaxed);
 }
 
 /* field 22 is the 20th after the last parenthesis of /proc/self/stat (proc(5)) */

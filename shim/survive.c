@@ -148,7 +148,10 @@ static const struct tide_block *idle_block(uint32_t lane)
 {
 	uint32_t epoch;
 	const struct tide_block *b = tide_lane_block(lane, &epoch);
-	return b && b->epoch <= tide_pass.epoch && b->events_before + b->events > tide_pass.mark[lane] ? b : NULL;
+	if (!b || b->epoch > tide_pass.epoch)
+		return NULL;
+	uint32_t events = atomic_load_explicit((const _Atomic uint32_t *)&b->events, memory_order_relaxed);
+	return b->events_before + events > tide_pass.mark[lane] ? b : NULL;
 }
 
 static void evict_staging(const struct tide_block *b, uint32_t len)
