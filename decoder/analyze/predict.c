@@ -105,36 +105,53 @@ static void predict_heap(const struct tide_join *j, const struct tide_heap *heap
 	p->releases += then.trim > now.trim ? then.trim - now.trim : 0;
 }
 
-/* Arenas of which every block dies go back, but for one that pymalloc keeps if it has no empty one: that with most free pools. */
+/* What pymalloc's choice depends on. */
+struct reserve {
+	uint64_t dying_most; /* free pools of an arena that dies, just before its last pool is freed: the most of any */
+	uint64_t dying_bytes; /* resident, of the biggest of these */
+	uint64_t staying_most;
+	bool has_empty;
+};
+
+/* Bytes of the arena, if all its blocks die. */
+static uint64_t arena_dies(const struct tide_join *j, const struct tide_space_arena *a, const uint8_t *gone,
+			   struct reserve *r)
+{
+	struct tide_pymalloc_sum sum;
+	uint64_t dying = 0, free_pools = a->pools;
+	tide_pymalloc_sum(&j->space, a, &sum);
+	for (size_t b = tide_join_block(j, a->base); b < j->blocks && j->block[b].addr < a->base + a->bytes; b++)
+		dying += gone[b];
+	for (uint32_t k = 0; k < a->pools; k++)
+		free_pools -= j->space.pool[a->pool + k].live > 0;
+	r->has_empty = r->has_empty || sum.live_blocks == 0;
+	if (sum.live_blocks == 0 || !tide_join_tells(dying, sum.live_blocks)) {
+		r->staying_most = free_pools > r->staying_most ? free_pools : r->staying_most;
+		return 0;
+	}
+	if (a->pools - 1 > r->dying_most)
+		r->dying_most = a->pools - 1;
+	if (sum.resident > r->dying_bytes)
+		r->dying_bytes = sum.resident;
+	return sum.resident;
+}
+
+/* Arenas of which every block dies go back, but not one that is the last in pymalloc's list when its last pool is freed: the list is in
+ * order of free pools, so that is if there is no empty arena yet, and none with more free pools than it has then
+ * (Objects/obmalloc.c, insert_to_freepool). Whether there is an empty one changes from one allocation to the next, and among
+ * equal ones the order is not known: so the bar is that one arena. */
 static void predict_arenas(const struct tide_join *j, const uint8_t *gone, struct tide_prediction *p)
 {
-	uint64_t freest = 0, kept = 0, bytes = 0;
-	bool has_empty = false, freest_dies = false;
-	for (uint32_t i = 0; i < j->space.arenas; i++) {
-		const struct tide_space_arena *a = &j->space.arena[i];
-		struct tide_pymalloc_sum sum;
-		uint64_t dying = 0, used_pools = 0;
-		tide_pymalloc_sum(&j->space, a, &sum);
-		for (size_t b = tide_join_block(j, a->base); b < j->blocks && j->block[b].addr < a->base + a->bytes;
-		     b++)
-			dying += gone[b];
-		for (uint32_t k = 0; k < a->pools; k++)
-			used_pools += j->space.pool[a->pool + k].live > 0;
-		has_empty = has_empty || sum.live_blocks == 0;
-		bool dies = sum.live_blocks > 0 && tide_join_tells(dying, sum.live_blocks);
-		if (dies)
-			bytes += sum.resident;
-		if (sum.live_blocks && a->pools - used_pools >= freest) {
-			freest = a->pools - used_pools;
-			freest_dies = dies;
-			kept = sum.resident;
-		}
-	}
-	if (!has_empty && freest_dies)
-		bytes -= kept;
+	struct reserve r = {0};
+	uint64_t bytes = 0;
+	for (uint32_t i = 0; i < j->space.arenas; i++)
+		bytes += arena_dies(j, &j->space.arena[i], gone, &r);
+	if (!r.has_empty && r.staying_most <= r.dying_most)
+		bytes -= r.dying_bytes;
 	p->releases += bytes;
 	p->returns += bytes;
 	p->with_trim += bytes;
+	p->error += r.dying_bytes;
 }
 
 bool tide_predict(const struct tide_join *j, const uint8_t *sites, struct tide_prediction *ret)
