@@ -1,10 +1,14 @@
 #include "replay/blocks.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #define FIRST_SLOTS 1024u
 #define SMALL ((size_t)1 << 17) /* slots: 3 MiB */
-#define SHIFT_UNKNOWN 15u       /* a log that begins at boot, and lasts a day and a half */
+#define HUGE_PAGE ((size_t)2 << 20)
+#define BIG ((size_t)4 << 20)
+#define SHIFT_UNKNOWN 15u /* a log that begins at boot, and lasts a day and a half */
 
 void tide_blocks_release(struct tide_blocks *b)
 {
@@ -51,13 +55,27 @@ static size_t find(const struct tide_blocks *b, uint64_t addr)
 	return i;
 }
 
+/* Each event looks at a place of its own in a table that no cache holds: with small pages it would miss the page, too. */
+static struct tide_block_slot *new_slots(size_t slots)
+{
+	struct tide_block_slot *slot;
+	size_t bytes = slots * sizeof *slot;
+	if (bytes < BIG)
+		return calloc(slots, sizeof *slot);
+	slot = aligned_alloc(HUGE_PAGE, (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+	if (!slot)
+		return NULL;
+	madvise(slot, bytes, MADV_HUGEPAGE); /* a wish */
+	return memset(slot, 0, bytes);
+}
+
 static bool grow(struct tide_blocks *b)
 {
 	struct tide_blocks bigger = *b;
 	if (!b->slots && !b->time_base && !b->time_shift)
 		bigger.time_shift = SHIFT_UNKNOWN;
 	bigger.slots = b->slots ? b->slots * 2 : FIRST_SLOTS;
-	bigger.slot = calloc(bigger.slots, sizeof *bigger.slot);
+	bigger.slot = new_slots(bigger.slots);
 	if (!bigger.slot)
 		return false;
 	for (size_t i = 0; i < b->slots; i++)

@@ -10,7 +10,7 @@
 #include "replay/amount.h"
 
 #define FIRST_PAIRS 1024u
-#define PREFETCH 8u /* operations ahead; a table of a million blocks fits no cache */
+#define PREFETCH 20u /* operations ahead; a table of a million blocks fits no cache */
 
 /* Does a realloc of the thread run: its old block is gone, and the new one not there yet. */
 struct tide_pending {
