@@ -8,6 +8,8 @@
 #define uthash_fatal(message) (void)0 /* HASH_ADD is told by HASH_NONFATAL_OOM */
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
+/* uthash: its macros nest deep, and the analyser does not follow what HASH_DEL unlinks */
+/* NOLINTBEGIN(readability-function-size,clang-analyzer-unix.Malloc) */
 
 enum { STACK_MOST = 1024 };
 
@@ -392,3 +394,4 @@ const struct tide_symbol *tide_profile_place(const struct tide_profile *p, const
 	}
 	return importing ? importing : native ? native : first;
 }
+/* NOLINTEND(readability-function-size,clang-analyzer-unix.Malloc) */

@@ -176,13 +176,13 @@ static const struct tide_opt limit_options[] = {
 	const struct tide_cmd tide_cmd_##command = {   \
 		.name = #command,                      \
 		.synopsis = "PATH...",                 \
-		.summary = words,                      \
-		.example = text,                       \
-		.opts = options,                       \
+		.summary = (words),                    \
+		.example = (text),                     \
+		.opts = (options),                     \
 		.min_operands = 1,                     \
 		.max_operands = LOGS_MOST,             \
 		.run = run,                            \
-		.section = member,                     \
+		.section = (member),                   \
 	}
 READING(report, "The answer on one page: verdict, ledger, pins, leak candidates, coverage.", "tidemark report logs",
 	page_options, NULL);
