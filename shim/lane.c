@@ -89,6 +89,14 @@ static struct tide_lane *lane_at(uint32_t index)
 	return &lanes.all[index];
 }
 
+/* THREAD is looked at with TICK only. */
+static struct tide_lane *taken(struct tide_lane *lane)
+{
+	if (lane->tid != tide_self.tid)
+		lane->since_tick = TIDE_TICK_EVERY;
+	return lane;
+}
+
 static struct tide_lane *take_shared(bool wait)
 {
 	static atomic_bool gave_up; /* holders do not come back: nobody waits for them a second time */
@@ -99,7 +107,7 @@ static struct tide_lane *take_shared(bool wait)
 		if (tide_trylock(&lane->lock)) {
 			if (wait && !most)
 				atomic_store_explicit(&gave_up, false, memory_order_relaxed);
-			return lane;
+			return taken(lane);
 		}
 		bool round = i - tide_self.tid >= lanes.shared;
 		if (round && tide_ticks() - begin >= most) {
@@ -125,7 +133,7 @@ static struct tide_lane *take_own(void)
 			atomic_compare_exchange_strong_explicit(&lanes.next, &first, at + 1, memory_order_relaxed,
 								memory_order_relaxed);
 			tide_unwinder_forget(&lane->unwinder);
-			return lane;
+			return taken(lane);
 		}
 	}
 	return NULL;

@@ -17,12 +17,15 @@
 #include "python/stack.h"
 #include "unwind/unwind.h"
 
+/* Events from one TICK to the next, at most. */
+#define TIDE_TICK_EVERY 16u
+
 struct tide_lane {
 	struct tide_block *block; /* in the log; NULL until the lane's first event */
 	uint8_t *at;              /* next item */
 	uint8_t *end;
 	uint32_t index;
-	uint32_t tid;          /* of the last event's thread */
+	uint32_t tid; /* of the last event's thread; who takes the lane sees to it that a change is noticed (lane.c) */
 	uint32_t since_tick;   /* events since the last TICK */
 	uint32_t events;       /* in this block */
 	uint32_t epoch;        /* of the last event: a segment of the ring (shadow.h) */
@@ -35,7 +38,6 @@ struct tide_lane {
 	struct tide_unwinder unwinder;
 	struct tide_encoder encoder;
 	struct tide_kept python_kept;
-	uint64_t python[TIDE_KEPT]; /* scratch of the event in hand: hooks may run on 16 KiB stacks */
 };
 
 /* RULE: one small struct of initial-exec TLS; anything dynamic could call malloc. */

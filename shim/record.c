@@ -12,8 +12,6 @@
 #include "shadow.h"
 #include "sys.h"
 
-#define TICK_EVERY 16u
-
 /* Ownership words (FORMAT.md 7): epoch << 16 | lane + 1. */
 #define OWNER_MASK 0xffffu
 static _Atomic uint64_t owned[TIDE_WORDS];
@@ -57,13 +55,20 @@ void tide_record_look(void)
 		do_what_is_due();
 }
 
-static void leave(struct tide_lane *lane)
+__attribute__((noinline)) static void leave_and_do(struct tide_lane *lane)
 {
-	bool due = lane->due && !lane->nested;
+	bool nested = lane->nested;
 	lane->due = false;
 	tide_lane_leave(lane);
-	if (__builtin_expect(due, 0))
+	if (!nested)
 		do_what_is_due();
+}
+static inline void leave(struct tide_lane *lane)
+{
+	if (__builtin_expect(lane->due, 0))
+		leave_and_do(lane);
+	else
+		tide_lane_leave(lane);
 }
 
 void tide_count_loss(enum tide_loss reason, uint64_t n)
@@ -71,15 +76,11 @@ void tide_count_loss(enum tide_loss reason, uint64_t n)
 	tide_control_add((enum tide_control_word)(TIDE_CTL_LOSS + reason), n);
 }
 
-/* Takes the word for this lane if another has it, and says so. {epoch, owner} changes as one word: taking the
+/* Takes the word, which another lane has, for this one, and says so. {epoch, owner} changes as one word: taking the
  * epoch first and the owner afterwards would order wrongly. */
-static uint8_t *own(struct tide_lane *lane, uint8_t *out, uint32_t word)
+__attribute__((noinline)) static uint8_t *take(struct tide_lane *lane, uint8_t *out, _Atomic uint64_t *at)
 {
-	_Atomic uint64_t *at = &owned[word];
-	uint64_t now = atomic_load_explicit(at, memory_order_relaxed);
-	if (__builtin_expect((now & OWNER_MASK) == tide_lane_owner(lane), 1))
-		return out;
-	uint64_t mine;
+	uint64_t now = atomic_load_explicit(at, memory_order_relaxed), mine;
 	do
 		mine = ((now >> 16) + 1) << 16 | tide_lane_owner(lane);
 	while (!atomic_compare_exchange_weak_explicit(at, &now, mine, memory_order_acq_rel, memory_order_relaxed));
@@ -87,6 +88,12 @@ static uint8_t *own(struct tide_lane *lane, uint8_t *out, uint32_t word)
 	out = tide_put_varint(out, mine >> 16);
 	lane->since_tick = 0;
 	return tide_put_ticks(out, &lane->encoder, tide_ticks_ordered());
+}
+
+static inline uint8_t *own(struct tide_lane *lane, uint8_t *out, uint32_t word)
+{
+	uint64_t now = atomic_load_explicit(&owned[word], memory_order_relaxed);
+	return __builtin_expect((now & OWNER_MASK) == tide_lane_owner(lane), 1) ? out : take(lane, out, &owned[word]);
 }
 
 /* A segment of the ring was begun since the lane's last event: events are of the next epoch from now on. Read anew behind a
@@ -111,24 +118,34 @@ static inline uint8_t *put_found(struct tide_lane *lane, uint8_t *out, uint8_t f
 	return tide_put_varint(out, found);
 }
 
-/* What may stand before an event: EPOCH, THREAD, TICK, SYNC. */
-static uint8_t *begin(struct tide_lane *lane, uint32_t word)
+/* EPOCH, THREAD, TICK. */
+__attribute__((noinline)) static uint8_t *tick(struct tide_lane *lane, uint8_t *out)
 {
-	uint8_t *out = lane->at;
-	if (__builtin_expect(lane->epoch != tide_ring_epoch(), 0))
-		out = enter_epoch(lane, out);
 	uint32_t tid = tide_lane_tid();
-	if (__builtin_expect(lane->tid != tid, 0)) {
+	if (lane->epoch != tide_ring_epoch())
+		out = enter_epoch(lane, out);
+	if (lane->tid != tid) {
 		*out++ = TIDE_KIND_THREAD;
 		out = tide_put_varint(out, tid);
 		lane->tid = tid;
-		lane->since_tick = TICK_EVERY;
+		lane->since_tick = TIDE_TICK_EVERY;
 	}
-	if (lane->since_tick++ >= TICK_EVERY) {
+	if (lane->since_tick++ >= TIDE_TICK_EVERY) {
 		out = tide_put_tick(out, &lane->encoder, tide_ticks());
 		lane->since_tick = 1;
 		lane->due = something_is_due(lane->encoder.ticks);
 	}
+	return out;
+}
+
+/* What may stand before an event: EPOCH, THREAD, TICK, SYNC. */
+static inline uint8_t *begin(struct tide_lane *lane, uint32_t word)
+{
+	uint8_t *out = lane->at;
+	if (__builtin_expect(lane->epoch != tide_ring_epoch() || lane->since_tick >= TIDE_TICK_EVERY, 0))
+		out = tick(lane, out);
+	else
+		lane->since_tick++;
 	return own(lane, out, word);
 }
 
@@ -144,9 +161,8 @@ static inline void capture(struct tide_lane *lane, const struct tide_regs *regs,
 	*ret = (struct stacks){.has_native = native};
 	if (limit && native && regs)
 		tide_unwind(&lane->unwinder, regs, limit, &ret->native);
-	if (limit && tide_config.python != TIDE_PYTHON_OFF)
-		ret->python = tide_keep(&lane->python_kept, lane->python,
-					tide_python_frames(&lane->python_stack, lane->python, limit));
+	if (limit && atomic_load_explicit(&tide_python_usable, memory_order_relaxed))
+		tide_python_words(&lane->python_stack, &lane->python_kept, limit, &ret->python);
 }
 
 /* The event will not be told: the next one's stacks must not be told as their difference from these. */

@@ -1,11 +1,13 @@
 #include "python/interp.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "defs.h"
 #include "unwind/modules.h"
 
 struct tide_py tide_py;
+atomic_bool tide_python_usable;
 
 static char version_text[32]; /* "3.11.2", empty: no interpreter seen */
 static bool usable;
@@ -78,6 +80,7 @@ void tide_python_module(const struct tide_unwind_module *m, enum tide_python_mod
 	tide_py.mode = mode;
 	if (usable) {
 		tide_py.version = version;
+		atomic_store_explicit(&tide_python_usable, true, memory_order_release);
 		tide_py_hook_arenas();
 	}
 	define();

@@ -5,9 +5,11 @@
 #ifndef TIDE_PYTHON_PYTHON_H
 #define TIDE_PYTHON_PYTHON_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "format/encode.h"
 #include "format/layout.h"
 #include "python/stack.h"
 
@@ -19,10 +21,14 @@ struct tide_unwind_module;
  * in memory; takes no lock, calls nothing but CPython's PyObject_*ArenaAllocator and Py_GetVersion. */
 void tide_python_module(const struct tide_unwind_module *, enum tide_python_mode mode);
 
-/* Frame words of the calling thread's Python stack, innermost first, at most max (1 to TIDE_STACK_MAX), then one more,
- * TIDE_WORD_CUT_LIMIT, if there are more. 0 without Python. New code objects are defined on the way. No GIL, no
- * allocation. The stack is the caller's memory of the last walk; one thread at a time. */
-unsigned tide_python_frames(struct tide_py_stack *, uint64_t *words, unsigned max);
+/* There is an interpreter whose frames can be read. */
+extern atomic_bool tide_python_usable;
+
+/* Frame words of the calling thread's Python stack, outermost first, at most max (1 to TIDE_STACK_MAX); if there are more, and
+ * before them, TIDE_WORD_CUT_LIMIT. No words outside Python. New code objects are defined on the way. No GIL, no
+ * allocation. The stack and what is kept are the caller's memory of the last walk; one thread at a time. *ret is valid until the
+ * next walk, and `shared` relative to the one before. */
+void tide_python_words(struct tide_py_stack *, struct tide_kept *, unsigned max, struct tide_words *ret);
 
 /* True once the interpreter has begun to finalize; two loads. */
 bool tide_python_finalizing(void);

@@ -24,19 +24,30 @@ enum how {
 	BY_ADDRESS  /* later: the address; that the loop was entered shows in the chain */
 };
 
+/* Of a version, in registers: a store to what is kept might change the table, for all that the compiler knows. */
+struct places {
+	size_t back, code, instruction, entered;
+};
+
+INLINE struct places places_of(const struct tide_py_version *v)
+{
+	return (struct places){v->back, v->code, v->instruction, (size_t)v->entered};
+}
+
 /* Code and instruction in one word. An address names both. A code object is 16-aligned, below 2^47, and has less than 2^20
  * instructions. */
-INLINE uint64_t at_of(const struct tide_py_version *v, const uint8_t *frame, enum how how)
+INLINE uint64_t at_of(struct places p, const uint8_t *frame, enum how how)
 {
 	uint64_t at;
 	int32_t index;
 	if (how == BY_INDEX) {
-		memcpy(&index, frame + v->instruction, sizeof index);
-		return (uintptr_t)pointer_at(frame, v->code) >> 4 | (uint64_t)(uint32_t)index << 43;
+		memcpy(&index, frame + p.instruction, sizeof index);
+		return (uintptr_t)pointer_at(frame, p.code) >> 4 | (uint64_t)(uint32_t)index << 43;
 	}
-	memcpy(&at, frame + v->instruction, sizeof at);
-	return how == BY_FLAGGED && frame[v->entered] ? at | ENTERED : at;
+	memcpy(&at, frame + p.instruction, sizeof at);
+	return how == BY_FLAGGED ? at | (uint64_t)(frame[p.entered] != 0) << 63 : at;
 }
+_Static_assert(ENTERED == UINT64_C(1) << 63, "as above");
 
 static enum how how_of(const struct tide_py_version *v)
 {
@@ -63,24 +74,24 @@ INLINE bool verify_as(const struct tide_py_version *v, struct tide_py_stack *s, 
 		      enum how how)
 {
 	uint32_t same = last + 1;
-	size_t back = v->back;
+	struct places p = places_of(v);
 	struct tide_py_seen *e = &s->seen[last];
 	for (; e > s->seen; e--) {
-		uint64_t at = at_of(v, e->frame, how);
+		uint64_t at = at_of(p, e->frame, how);
 		if (__builtin_expect(at != e->at, 0)) {
 			e->at = at;
 			same = (uint32_t)(e - s->seen);
 		}
-		if (__builtin_expect(pointer_at(e->frame, back) != e[-1].frame, 0))
+		if (__builtin_expect(pointer_at(e->frame, p.back) != e[-1].frame, 0))
 			return false;
 	}
-	uint64_t at = at_of(v, e->frame, how);
+	uint64_t at = at_of(p, e->frame, how);
 	if (at != e->at) {
 		e->at = at;
 		same = 0;
 	}
 	*ret_same = same;
-	return !pointer_at(e->frame, back) == !s->base;
+	return !pointer_at(e->frame, p.back) == !s->base;
 }
 
 static bool verify(const struct tide_py_version *v, struct tide_py_stack *s, uint32_t last, uint32_t *ret_same)
@@ -103,7 +114,7 @@ static void append(const struct tide_py_version *v, struct tide_py_stack *s, uin
 		const uint8_t *frame = s->fresh[count];
 		s->place[place_of(frame)] = (uint16_t)s->depth;
 		s->empty[s->depth] = v->owner >= 0 && frame[v->owner] == v->owner_skipped;
-		s->seen[s->depth++] = (struct tide_py_seen){frame, at_of(v, frame, how)};
+		s->seen[s->depth++] = (struct tide_py_seen){frame, at_of(places_of(v), frame, how)};
 	}
 }
 

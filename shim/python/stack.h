@@ -25,6 +25,7 @@ struct tide_py_stack {
 	uint32_t depth; /* frames that are kept, outermost first */
 	uint32_t base;  /* frames outside of these */
 	uint32_t deaths;
+	bool whole;                     /* the user's: the stack's words are known[0 .. depth) */
 	uint16_t place[TIDE_PY_PLACES]; /* by a frame's address: where it may be kept */
 	struct tide_py_seen seen[TIDE_STACK_MAX];
 	bool empty[TIDE_STACK_MAX];           /* runs no code of its own */
