@@ -51,10 +51,13 @@ bool tide_python_finalizing(void)
 {
 	return false;
 }
-uint32_t tide_python_frames(struct tide_py_stack *stack, uint64_t *words, uint32_t max)
+atomic_bool tide_python_usable;
+void tide_python_words(struct tide_py_stack *stack, struct tide_kept *kept, unsigned max, struct tide_words *ret)
 {
-	(void)stack, (void)words, (void)max;
-	return 0;
+	(void)stack;
+	(void)kept;
+	(void)max;
+	*ret = (struct tide_words){0};
 }
 void tide_unwind(struct tide_unwinder *u, const struct tide_regs *regs, unsigned max, struct tide_words *ret)
 {
