@@ -100,7 +100,9 @@ static void check_control(struct tide_log *log)
 static bool read_definitions(struct tide_log *log)
 {
 	bool agree = log->control.apart[TIDE_CTL_DEFS_USED] == 0;
-	struct tide_defs_source source = {&log->file, &log->process.geometry, log->process.super.file_uid,
+	/* Not the copy of a file that is being written: a record that was unfinished when it was copied is finished there. */
+	struct tide_file now = {log->file.fd, log->file.size, NULL};
+	struct tide_defs_source source = {&now, &log->process.geometry, log->process.super.file_uid,
 					  agree ? log->control.word[TIDE_CTL_DEFS_USED] : 0, log->running};
 	return tide_defs_read(&source, &log->damages, &log->defs);
 }
@@ -146,8 +148,8 @@ static void prepare_env(struct tide_log *log)
 	};
 }
 
-/* Order matters while the file is being written and could not be copied (snapshot.h): staging blocks before the ring, so that what is sealed meanwhile is found
- * there; definitions last, so that whatever an event refers to has been defined. */
+/* Order matters while the file is being written and could not be copied (snapshot.h): staging blocks before the ring, so that what
+ * is sealed meanwhile is found there; definitions last, so that whatever an event refers to has been defined. */
 static bool index_file(struct tide_log *log)
 {
 	const struct tide_geometry *g = &log->process.geometry;

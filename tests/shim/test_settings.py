@@ -1,7 +1,10 @@
 """TIDEMARK_*: each does what it says; a wrong value, or a place where no log can be, costs one line and nothing else."""
 import contextlib
 import os
+import pathlib
+import shutil
 import subprocess
+import tempfile
 
 import harness
 import pytest
@@ -72,9 +75,14 @@ def test_unwritable_for_others(tmp_path):
     """P77: another user may not write there."""
     if os.getuid() or not os.path.exists("/usr/bin/setpriv"):
         pytest.skip("needs root and setpriv")
-    tmp_path.chmod(0o755)
     as_nobody = ["setpriv", "--reuid=65534", "--clear-groups", "/bin/echo", "out"]
-    done = harness.run(as_nobody, tmp_path, env={"TIDEMARK_EXE": "*echo"})
+    with tempfile.TemporaryDirectory() as where:  # neither a build below /root nor tmp_path is for others to read
+        where = pathlib.Path(where)
+        where.chmod(0o755)
+        shim = where / harness.SHIM.name
+        shutil.copy(harness.SHIM, shim)
+        shim.chmod(0o755)
+        done = harness.run(as_nobody, where, env={"TIDEMARK_EXE": "*echo", "LD_PRELOAD": shim})
     assert (done.returncode, done.stdout) == (0, b"out\n")
     assert done.stderr.count(b"\n") == 1 and b"Permission denied" in done.stderr
 
