@@ -30,7 +30,8 @@ REPORT = {
                 "advice": [{"action": Text, "releases_bytes": Maybe(Int), "evidence": Maybe(Text)}]},
     "ledger": Maybe({"at_ns": Int, "rss_bytes": Int, "rows": [{"kind": OneOf(*ROWS), "bytes": Int}], "unexplained_bytes": Int}),
     "peak": {"at_ns": Int, "live_bytes": Int, "rss_bytes": Maybe(Int)},
-    "totals": {"allocs": Int, "frees": Int, "alloc_bytes": Int, "live_bytes": Int, "live_blocks": Int},
+    "totals": {"allocs": Int, "frees": Int, "alloc_bytes": Int, "live_bytes": Int, "live_blocks": Int, "counted_bytes": Int,
+               "counted_blocks": Int, "inherited_bytes": Int, "inherited_blocks": Int},
     "leaks": [{"bytes": Int, "blocks": Int, "score": Maybe((Int, float)), "uncertain_bytes": Int, "first_ns": Int, "last_ns": Int,
                "stack": [FRAME]}],
     "pins": [{"releases_bytes": Int, "pins_bytes": Int, "blocks": Int, "bytes": Int, "types": [{"name": Text, "blocks": Int}],
@@ -70,5 +71,6 @@ def check_report(doc):
         kinds = [row["kind"] for row in ledger["rows"]]
         assert len(set(kinds)) == len(kinds)
         assert sum(row["bytes"] for row in ledger["rows"]) + ledger["unexplained_bytes"] == ledger["rss_bytes"]
-    if coverage["python_sites_ns"] is None:  # else blocks that a census counted live without an event
-        assert doc["totals"]["live_blocks"] <= doc["totals"]["allocs"] + doc["totals"]["inherited_blocks"]
+    totals = doc["totals"]  # blocks that a census counted have no event
+    assert totals["live_blocks"] - totals["counted_blocks"] <= totals["allocs"] + totals["inherited_blocks"]
+    assert totals["counted_blocks"] == 0 or coverage["python_sites_ns"] is not None

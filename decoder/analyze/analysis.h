@@ -158,6 +158,7 @@ struct tide_analysis {
 	struct tide_type_counts types;
 	uint64_t
 		sites_ns; /* `sites` mode: when a census counted Python's blocks, as which they are shown; 0: none did */
+	uint64_t counted_blocks;  /* how many these are: no event tells of them */
 	uint64_t siteless_blocks; /* of these: without a site that the log knows */
 };
 

@@ -67,6 +67,7 @@ static enum tide_status add_entry(struct counting *c, const struct tide_census_p
 		.flags = TIDE_BLOCK_PYTHON | TIDE_BLOCK_COUNTED,
 	};
 	enum tide_status status = block.site == UINT32_MAX ? TIDE_ERR_NOMEM : TIDE_OK;
+	c->a->counted_blocks += s->blocks;
 	c->a->siteless_blocks += known ? 0 : s->blocks;
 	for (uint64_t i = 0; i < s->blocks && !status; i++, c->next += GRANULE) {
 		block.addr = c->next;

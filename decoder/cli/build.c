@@ -132,11 +132,12 @@ static json_t *peak(const struct tide_analysis *a)
 
 static json_t *totals(const struct tide_analysis *a)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "allocs", tide_json_count(a->allocs), "frees",
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "allocs", tide_json_count(a->allocs), "frees",
 			 tide_json_count(a->frees), "alloc_bytes", tide_json_count(a->alloc_bytes), "live_bytes",
 			 tide_json_count(a->state.live_bytes), "live_blocks", tide_json_count(a->state.live_blocks),
 			 "inherited_bytes", tide_json_count(a->state.inherited_bytes), "inherited_blocks",
-			 tide_json_count(a->state.inherited_blocks));
+			 tide_json_count(a->state.inherited_blocks), "counted_bytes",
+			 tide_json_count(a->state.counted_bytes), "counted_blocks", tide_json_count(a->counted_blocks));
 }
 
 static void add_sites(json_t *o, const struct tide_loaded *l, const struct tide_table *table, size_t top)

@@ -236,6 +236,12 @@ void tide_page_peak(const struct tide_sink *sink, const json_t *report)
 		 tide_count_text(allocs, tide_number_at(t, "allocs")),
 		 tide_count_text(frees, tide_number_at(t, "frees")));
 	tide_heading(sink, line);
+	if (tide_number_at(t, "counted_blocks"))
+		fprintf(sink->out,
+			"  of these, %s in %s blocks are Python's, as a census counted them; the other numbers are "
+			"without\n",
+			tide_bytes_text(now, tide_number_at(t, "counted_bytes")),
+			tide_count_text(blocks, tide_number_at(t, "counted_blocks")));
 }
 
 static void fact(const struct tide_sink *sink, long long value, const char *words)
