@@ -37,8 +37,14 @@ void tide_control_add(enum tide_control_word index, uint64_t n)
 	if (!tide_logfile.base)
 		return;
 	struct tide_control *control = tide_logfile_at(tide_logfile.geometry.control_off);
-	atomic_fetch_add_explicit((_Atomic uint64_t *)&control->word[index][0], n, memory_order_relaxed);
-	atomic_fetch_add_explicit((_Atomic uint64_t *)&control->word[index][1], n, memory_order_relaxed);
+	_Atomic uint64_t *second = (_Atomic uint64_t *)&control->word[index][1];
+	uint64_t now =
+		atomic_fetch_add_explicit((_Atomic uint64_t *)&control->word[index][0], n, memory_order_relaxed) + n;
+	uint64_t was = atomic_load_explicit(second, memory_order_relaxed);
+	/* not added to but raised: a handler that jumps away between the two leaves them apart until the next add only */
+	while (was < now &&
+	       !atomic_compare_exchange_weak_explicit(second, &was, now, memory_order_relaxed, memory_order_relaxed))
+		;
 }
 
 uint64_t tide_control_get(enum tide_control_word index)

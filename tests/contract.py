@@ -38,7 +38,7 @@ REPORT = {
               "arenas": Int, "stack": [FRAME]}],
     "arenas": [{"kind": OneOf("pymalloc", "glibc-main", "glibc-thread", "glibc-mmap", "mmap", "other"), "base": Int,
                 "reserved_bytes": Int, "resident_bytes": Int, "live_bytes": Int, "live_blocks": Int, "stranded_bytes": Int}],
-    "timeline": [{"at_ns": Int, "rss_bytes": Maybe(Int), "live_bytes": Int, "reserved_bytes": Maybe(Int)}],
+    "timeline": [{"at_ns": Int, "rss_bytes": Maybe(Int), "live_bytes": Maybe(Int), "reserved_bytes": Maybe(Int)}],
 }
 
 
