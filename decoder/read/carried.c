@@ -145,6 +145,16 @@ static enum tide_load load(struct carry_walk *w, const struct tide_frame_at *f)
 	return tide_frame_load(f, &w->env->feed, &w->env->scratch, raw);
 }
 
+static void tell(struct carry_walk *w, struct tide_carry_state *s, const struct tide_frame_at *f)
+{
+	s->told.lost_blocks += f->head.events_before;
+	s->told.incomplete = true;
+	w->env->bad_frames++;
+	tide_damage_add(w->env->damages, f->offset, f->head.header_len + (uint64_t)f->head.stored_len,
+			"frame %" PRIu64 ": %" PRIu64 " carried blocks, or sums", f->head.frame_seq,
+			f->head.events_before);
+}
+
 /* The last pass whose last frame is there and good: *ret_done, 0 if none is. False: no memory. */
 static bool find_done(struct carry_walk *w, struct tide_carry_state *s, uint64_t *ret_done)
 {
@@ -158,6 +168,8 @@ static bool find_done(struct carry_walk *w, struct tide_carry_state *s, uint64_t
 		if (got == TIDE_LOAD_NOMEM ||
 		    (got == TIDE_LOAD_OK && !tide_carried_parse(s, w->raw, f->head.raw_len, true, &whole)))
 			return false;
+		if (got == TIDE_LOAD_BAD) /* a pass had ended here, and an earlier one is taken for the last */
+			tell(w, s, f);
 		if (whole)
 			*ret_done = f->head.block_seq;
 		else
@@ -166,16 +178,6 @@ static bool find_done(struct carry_walk *w, struct tide_carry_state *s, uint64_t
 	s->entries = 0;
 	s->sites = 0;
 	return true;
-}
-
-static void tell(struct carry_walk *w, struct tide_carry_state *s, const struct tide_frame_at *f)
-{
-	s->told.lost_blocks += f->head.events_before;
-	s->told.incomplete = true;
-	w->env->bad_frames++;
-	tide_damage_add(w->env->damages, f->offset, f->head.header_len + (uint64_t)f->head.stored_len,
-			"frame %" PRIu64 ": %" PRIu64 " carried blocks, or sums", f->head.frame_seq,
-			f->head.events_before);
 }
 
 static bool read_frames(struct carry_walk *w, struct tide_carry_state *s)
