@@ -238,8 +238,7 @@ void tide_page_peak(const struct tide_sink *sink, const json_t *report)
 	tide_heading(sink, line);
 	if (tide_number_at(t, "counted_blocks"))
 		fprintf(sink->out,
-			"  of these, %s in %s blocks are Python's, as a census counted them; the other numbers are "
-			"without\n",
+			"  %s in %s blocks of it are Python's, counted by a census, and in no other number here\n",
 			tide_bytes_text(now, tide_number_at(t, "counted_bytes")),
 			tide_count_text(blocks, tide_number_at(t, "counted_blocks")));
 }
