@@ -88,12 +88,18 @@ def figures(pairs, work, variant, facts, events):
     return row
 
 
-def machine():
+def machine(args):
     model = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
     commit = subprocess.run(["git", "-C", measure.ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     return {"cpu": model.group(1) if model else "unknown", "cores": len(os.sched_getaffinity(0)),
             "commit": commit.stdout.strip() or "unknown", "date": datetime.date.today().isoformat(),
+            "command": "tools/bench --quick" if args.quick else "tools/bench",
             "jemalloc_has_profiler": peers.jemalloc_profiles()}
+
+
+def both(kept, now):
+    """Figures of two runs in one file bear the names of both."""
+    return now if not kept or now in kept.split(", ") else f"{kept}, {now}"
 
 
 def jobs(args, directory, scratch):
@@ -133,7 +139,7 @@ def go(args, results):
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="tools/bench")
-    parser.add_argument("--quick", action="store_true", help="small programs, 5 rounds: under 5 minutes")
+    parser.add_argument("--quick", action="store_true", help="small programs, 5 rounds")
     parser.add_argument("--only", metavar="REGEX", help="only what has a matching key; --list shows the keys")
     parser.add_argument("--tools", metavar="NAMES", help="only these variants, with commas (tidemark,heaptrack)")
     parser.add_argument("--list", action="store_true", help="keys of programs and variants, and which are missing here")
@@ -175,7 +181,8 @@ def main():
             results.setdefault(section, {}).update(entry)
         else:
             results[section] = entry
-    ran["machine"] = results["machine"] = machine()
+    kept, now = results.get("machine", {}), machine(args)
+    ran["machine"], results["machine"] = now, dict(now, **{name: both(kept.get(name), now[name]) for name in ("commit", "command")})
     print(table.text(ran))
     if args.json:
         pathlib.Path(args.json).write_text(json.dumps(results, indent=1) + "\n")

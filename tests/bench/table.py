@@ -68,7 +68,7 @@ def decode_table(decode):
 def text(results):
     """Every table, for the terminal."""
     m, lines = results["machine"], []
-    lines.append(f"{m['cpu']}, {m['cores']} cores, commit {m['commit']}, {m['date']}; medians (quartiles) of ratios within a round")
+    lines.append(f"{m['command']}: {m['cpu']}, {m['cores']} cores, commit {m['commit']}, {m['date']}; medians (quartiles) of ratios within a round")
     if not m["jemalloc_has_profiler"]:
         lines.append("jemalloc: absent, or built without its profiler")
     for section, draw in [("workloads", program_table), ("servers", server_table)]:
@@ -104,7 +104,8 @@ def readme(results):
     m = results["machine"]
     lines = [f"CPU time of the traced program (user + sys, log writing and compression included), as a multiple of the same program alone,"
              f" measured in turn; medians, quartiles in brackets. {m['cpu']}, {m['cores']} cores, Debian 12. Peers: Debian's packages, in the"
-             " same runs; only heaptrack, like tidemark, keeps the order of events. Method and all figures: [tests/bench](tests/bench/README.md).", ""]
+             " same runs; only heaptrack, like tidemark, keeps the order of events. All of them were"
+             f" printed by `{m['command']}` at commit {m['commit']}; method and all figures: [tests/bench](tests/bench/README.md).", ""]
     lines += lines_of(["program", "tidemark", "ns/event", "log B/event", "heaptrack", "its ns/event*", "gperftools", "jemalloc, every event", "tracemalloc"],
                       list(short_rows(results)))
     lines[-1:] = ["", "\\* without its start and end, which take most of a second and weigh on short programs' ratios", ""]
@@ -124,7 +125,7 @@ def readme(results):
 
 def against_targets(results):
     m = results["machine"]
-    return "\n".join([f"{m['cpu']}, {m['cores']} cores, commit {m['commit']}, {m['date']}.", "",
+    return "\n".join([f"`{m['command']}`, {m['cpu']}, {m['cores']} cores, commit {m['commit']}, {m['date']}.", "",
                       *lines_of(["what", "target", "measured", "met"], targets.rows(results))]).rstrip("\n")
 
 
