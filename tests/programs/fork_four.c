@@ -4,60 +4,12 @@
  */
 #include <fcntl.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MOST 4000
-
-static struct {
-	void *block;
-	size_t size;
-} held[MOST];
-static unsigned count;
-
-static void take(unsigned blocks, unsigned unlike)
-{
-	for (unsigned i = 0; i < blocks; i++) {
-		size_t size = (i * 7 + unlike) % 50 * 64 + 39;
-		held[count].block = malloc(size);
-		held[count++].size = size;
-	}
-}
-
-/* Every n-th block. */
-static void drop(unsigned n)
-{
-	unsigned kept = 0;
-	for (unsigned i = 0; i < count; i++) {
-		if (i % n == 0)
-			free(held[i].block);
-		else
-			held[kept++] = held[i];
-	}
-	count = kept;
-}
-
-static void append(char **at, const char *end, const char *format, const char *name, unsigned long a, unsigned long b)
-{
-	*at += name ? snprintf(*at, (size_t)(end - *at), format, a, name)
-		    : snprintf(*at, (size_t)(end - *at), format, a, b);
-}
-
-/* One write, into memory that is there already: nothing is allocated after the blocks were counted. */
-static void tell(const char *name)
-{
-	static char text[MOST * 40];
-	char *at = text;
-	append(&at, text + sizeof text, "pid %lu %s\n", name, (unsigned long)getpid(), 0);
-	for (unsigned i = 0; i < count; i++)
-		append(&at, text + sizeof text, "%lx %lu\n", NULL, (uintptr_t)held[i].block, held[i].size);
-	if (write(1, text, (size_t)(at - text)) != at - text)
-		abort();
-}
+#include "held.h"
 
 static void child(int number)
 {

@@ -5,74 +5,21 @@
  * drops half of what is left before the child has done anything, makes AFTER short-lived ones, and waits. Every process tells at
  * its end which blocks it holds: "pid NUMBER GENERATION", and "address size" a line, addresses in hexadecimal. Sizes are 39 modulo 64.
  */
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TAKEN 900u
-#define MOST (16u * TAKEN)
+#include "churn.h"
+#include "held.h"
 
-static struct {
-	void *block;
-	size_t size;
-} held[MOST];
-static unsigned count;
+#define TAKEN 900u /* 16 generations of these fit into HELD_MOST */
 
-static void take(unsigned generation)
+static void tell_of(long generation)
 {
-	for (unsigned i = 0; i < TAKEN; i++) {
-		size_t size = (i * 7 + generation * 13) % 50 * 64 + 39;
-		held[count].block = malloc(size);
-		held[count++].size = size;
-	}
-}
-
-/* Every n-th block. */
-static void drop(unsigned n)
-{
-	unsigned kept = 0;
-	for (unsigned i = 0; i < count; i++) {
-		if (i % n == 0)
-			free(held[i].block);
-		else
-			held[kept++] = held[i];
-	}
-	count = kept;
-}
-
-static void churn(long operations)
-{
-	static void *volatile slot[64];
-	uint64_t state = 88172645463325252u;
-	for (long i = 0; i < operations; i++) {
-		state ^= state << 13;
-		state ^= state >> 7;
-		state ^= state << 17;
-		free(slot[state & 63]);
-		slot[state & 63] = malloc((state >> 8) % 30 * 16 + 8);
-	}
-	for (unsigned i = 0; i < 64; i++) {
-		free(slot[i]);
-		slot[i] = NULL;
-	}
-}
-
-/* One write, of memory that is there already. */
-static void tell(long generation)
-{
-	static char text[MOST * 40];
-	char *at = text, *end = text + sizeof text;
-	at += snprintf(at, (size_t)(end - at), "pid %d %ld\n", getpid(), generation);
-	for (unsigned i = 0; i < count; i++)
-		at += snprintf(at, (size_t)(end - at), "%zx %zu\n", (uintptr_t)held[i].block, held[i].size);
-	for (char *from = text; from < at;) {
-		ssize_t n = write(1, from, (size_t)(at - from));
-		if (n <= 0)
-			abort();
-		from += n;
-	}
+	char name[24];
+	snprintf(name, sizeof name, "%ld", generation);
+	tell(name);
 }
 
 int main(int argc, char **argv)
@@ -85,11 +32,11 @@ int main(int argc, char **argv)
 	for (long generation = 1;; generation++) {
 		int go[2], status = 0;
 		char byte = 0;
-		take((unsigned)generation);
-		churn(atol(argv[2]));
+		take(TAKEN, (unsigned)generation * 13);
+		churn(strtoull(argv[2], NULL, 10));
 		drop(3);
 		if (generation == generations || pipe(go) != 0) {
-			tell(generation);
+			tell_of(generation);
 			_exit(generation != generations);
 		}
 		pid_t pid = fork();
@@ -101,10 +48,10 @@ int main(int argc, char **argv)
 			continue;
 		}
 		drop(2);
-		churn(atol(argv[3]));
+		churn(strtoull(argv[3], NULL, 10));
 		if (pid < 0 || write(go[1], &byte, 1) != 1 || waitpid(pid, &status, 0) != pid)
 			_exit(1);
-		tell(generation);
+		tell_of(generation);
 		_exit(WEXITSTATUS(status) || !WIFEXITED(status));
 	}
 }

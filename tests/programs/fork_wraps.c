@@ -13,22 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void churn(uint64_t operations)
-{
-	static void *slot[64];
-	uint64_t state = 88172645463325252u;
-	for (uint64_t i = 0; i < operations; i++) {
-		state ^= state << 13;
-		state ^= state >> 7;
-		state ^= state << 17;
-		free(slot[state & 63]);
-		slot[state & 63] = malloc((state >> 8) % 30 * 16 + 8);
-	}
-	for (unsigned i = 0; i < 64; i++) {
-		free(slot[i]);
-		slot[i] = NULL;
-	}
-}
+#include "churn.h"
 
 static void fill(void **block, uint64_t count)
 {
