@@ -274,6 +274,36 @@ static void name_line(const struct search *s, uint32_t key, const uint8_t *under
 			return;
 }
 
+/* Whether one of the blocks from `i` on, below `end`, is of a site in `under`; of Python's or of malloc's blocks. */
+static bool has_block(const struct search *s, size_t i, uint64_t end, bool python, const uint8_t *under)
+{
+	for (; i < s->j->blocks && s->j->block[i].addr < end; i++) {
+		const struct tide_block_live *b = &s->j->block[i];
+		if (b->site < s->keys.sites && under[b->site] && (python || !(b->flags & TIDE_BLOCK_PYTHON)))
+			return true;
+	}
+	return false;
+}
+
+/* pymalloc arenas and malloc heaps with a block of a site in `under`. */
+static uint64_t arenas_of(const struct search *s, const uint8_t *under)
+{
+	const struct tide_join *j = s->j;
+	uint64_t count = 0;
+	for (uint32_t i = 0; i < j->a->arenas; i++) {
+		const struct tide_arena *a = &j->a->arena[i];
+		if (strcmp(a->kind, "pymalloc") == 0)
+			count += has_block(s, tide_join_block(j, a->base), a->base + a->reserved, true, under);
+	}
+	for (uint32_t i = 0; i < j->heaps.heaps && j->known_allocator; i++) {
+		const struct tide_heap *h = &j->heaps.heap[i];
+		if (h->kind == TIDE_HEAP_MAPPED || !h->count)
+			continue;
+		count += has_block(s, h->first, j->block[h->first + h->count - 1].addr + 1, false, under);
+	}
+	return count;
+}
+
 /* The pin's own numbers, for its blocks alone, those of earlier pins left out. Its site: one that has the key as its innermost frame, if there is one. */
 static bool describe(struct search *s, uint32_t key, struct tide_pin *p)
 {
@@ -293,13 +323,13 @@ static bool describe(struct search *s, uint32_t key, struct tide_pin *p)
 		p->blocks += r->site[i].live_blocks;
 		p->bytes += r->site[i].live_bytes;
 		p->inherited_bytes += r->site[i].inherited_bytes;
-		p->arenas = s->units.site_arenas[i] > p->arenas ? s->units.site_arenas[i] : p->arenas;
 		if ((inner && !innermost) || (inner == innermost && r->site[i].live_blocks > most)) {
 			most = r->site[i].live_blocks;
 			innermost = inner;
 			p->site = i;
 		}
 	}
+	p->arenas = arenas_of(s, under);
 	p->native = r->site[p->site].native;
 	p->python = r->site[p->site].python;
 	tide_keys_frame(&s->keys, &r->site[p->site], key, &p->native, &p->python);

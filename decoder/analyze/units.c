@@ -94,12 +94,6 @@ static bool add(struct tide_units *u, const struct holders *h, uint64_t bytes)
 	return unit != NULL;
 }
 
-static void count_arena(struct tide_units *u, const struct holders *h)
-{
-	for (uint32_t i = 0; i < h->count && i < TIDE_UNIT_SITES; i++)
-		u->site_arenas[h->site[i]]++;
-}
-
 static bool add_arena(struct tide_units *u, struct tide_join *j, struct tide_arena *a)
 {
 	struct holders h = {0};
@@ -107,7 +101,6 @@ static bool add_arena(struct tide_units *u, struct tide_join *j, struct tide_are
 	for (size_t i = tide_join_block(j, a->base); i < j->blocks && j->block[i].addr < a->base + a->reserved;
 	     i++, known++)
 		hold(&h, j->block[i].site);
-	count_arena(u, &h);
 	if (a->live_blocks == 0)
 		return true;
 	a->holders = h.count;
@@ -150,7 +143,6 @@ static bool touch(struct tide_units *u, const struct tide_join *j, struct page *
 static bool add_heap(struct tide_units *u, const struct tide_join *j, const struct tide_heap *heap)
 {
 	struct page page = {0};
-	struct holders all = {0};
 	bool ok = true;
 	for (size_t i = heap->first; i < heap->first + heap->count && ok; i++) {
 		const struct tide_block_live *b = &j->block[i];
@@ -163,17 +155,14 @@ static bool add_heap(struct tide_units *u, const struct tide_join *j, const stru
 		ok = touch(u, j, &page, (uint64_t[2]){from, to < next ? to : next}, b->site);
 		if (ok && last >= next)
 			ok = touch(u, j, &page, (uint64_t[2]){last, to}, b->site);
-		hold(&all, b->site);
 	}
-	count_arena(u, &all);
 	return close_page(u, j, &page) && ok;
 }
 
 enum tide_status tide_units_init(struct tide_units *u, struct tide_join *j)
 {
 	*u = (struct tide_units){0};
-	u->site_arenas = calloc(j->state->sites + 1ull, sizeof *u->site_arenas);
-	bool ok = u->site_arenas != NULL;
+	bool ok = true;
 	for (uint32_t i = 0; i < j->a->arenas && ok; i++)
 		if (strcmp(j->a->arena[i].kind, "pymalloc") == 0)
 			ok = add_arena(u, j, &j->a->arena[i]);
@@ -196,7 +185,6 @@ void tide_units_release(struct tide_units *u)
 	}
 	free(u->unit);
 	free(u->site);
-	free(u->site_arenas);
 	*u = (struct tide_units){0};
 }
 /* NOLINTEND(readability-function-size,clang-analyzer-unix.Malloc) */

@@ -22,8 +22,7 @@ struct tide_units {
 	uint32_t *site;
 	uint32_t sites, sites_cap;
 	struct tide_unit_index *index;
-	uint64_t total;        /* stranded bytes that some live block holds, units or not */
-	uint64_t *site_arenas; /* by site: arenas and heaps with a block of it */
+	uint64_t total; /* stranded bytes that some live block holds, units or not */
 };
 
 /* After the ledger. TIDE_OK or TIDE_ERR_NOMEM; on failure nothing is held. */
