@@ -29,12 +29,13 @@ bool tide_frame_valid(const struct tide_frame *f, uint64_t file_uid)
 	       f->header_checksum == tide_checksum(f, TIDE_FRAME_CHECKED, file_uid);
 }
 
-static enum segment_state segment_state(struct tide_segment *s, uint64_t file_uid, uint32_t index)
+/* `live`: its writer is alive, and any part of the rest may be there. */
+static enum segment_state segment_state(struct tide_segment *s, uint64_t file_uid, uint32_t index, bool live)
 {
 	static const struct tide_segment zero;
 	if (memcmp(s, &zero, sizeof zero) == 0)
 		return SEGMENT_NEVER_BEGUN;
-	if (s->magic == 0 && s->file_uid == file_uid)
+	if (s->magic == 0 && (s->file_uid == file_uid || live))
 		return SEGMENT_BEING_BEGUN;
 	if (s->magic == TIDE_MAGIC_SEGMENT && s->file_uid == file_uid && s->index == index && s->lap > 0 &&
 	    s->checksum == tide_checksum(s, offsetof(struct tide_segment, checksum), file_uid))
@@ -121,7 +122,7 @@ static void scan_segment(struct scan *scan, uint32_t index, uint64_t begun)
 	struct tide_segment s;
 	if (tide_file_read(scan->file, offset, &s, sizeof s) != sizeof s)
 		return; /* past the end of a file that was cut short: reported as such */
-	switch (segment_state(&s, scan->file_uid, index)) {
+	switch (segment_state(&s, scan->file_uid, index, scan->file->copy != NULL)) {
 	case SEGMENT_GOOD:
 		scan->first_seq = s.frame_seq < scan->first_seq ? s.frame_seq : scan->first_seq;
 		scan_frames(scan, index, s.lap);

@@ -27,29 +27,32 @@ static uint64_t begun(const struct snapshot *s)
 	return tide_file_read(s->file, offset, &word, sizeof word) == sizeof word ? word : 0;
 }
 
-/* A block that was sealed and begun anew while it was copied has one header and another's items. */
-static bool read_block(const struct snapshot *s, uint32_t lane)
+/* The head, then the items, then the head again: within one call nobody says what is read first. A block that was sealed and begun anew
+ * meanwhile is read anew. */
+static bool read_block(const struct snapshot *s, uint64_t offset)
 {
-	uint64_t offset = s->g->staging_off + (uint64_t)lane * s->g->block_len;
 	struct tide_block now;
 	for (unsigned i = 0; i < BLOCK_TRIES; i++) {
-		if (tide_file_read(s->file, offset, &now, sizeof now) != sizeof now)
+		if (!read_part(s, offset, offset + sizeof now) ||
+		    !read_part(s, offset + sizeof now, offset + s->g->block_len) ||
+		    tide_file_read(s->file, offset, &now, sizeof now) != sizeof now)
 			return false;
 		if (memcmp(&now, s->copy + offset, offsetof(struct tide_block, committed)) == 0)
 			return true;
-		if (!read_part(s, offset, offset + s->g->block_len))
-			return false;
 	}
 	return false;
 }
 
 static bool read_staging(const struct snapshot *s)
 {
-	bool done = read_part(s, s->g->staging_off, s->g->ring_off);
+	bool done = true;
 	for (uint32_t i = 0; i < s->g->lanes && done; i++) {
 		struct tide_block head;
-		memcpy(&head, s->copy + s->g->staging_off + (uint64_t)i * s->g->block_len, sizeof head);
-		done = head.file_uid != s->file_uid || read_block(s, i);
+		uint64_t offset = s->g->staging_off + (uint64_t)i * s->g->block_len;
+		done = tide_file_read(s->file, offset, &head, sizeof head) == sizeof head;
+		memcpy(s->copy + offset, &head, sizeof head);
+		if (done && head.file_uid == s->file_uid) /* else it was never begun */
+			done = read_block(s, offset);
 	}
 	return done;
 }
@@ -65,7 +68,7 @@ static bool belongs(const struct snapshot *s, const struct tide_frame *f)
 	return head.magic != TIDE_MAGIC_BLOCK || head.block_seq > f->block_seq;
 }
 
-/* What was sealed into the current segment since the ring was copied. */
+/* The current segment, with what was sealed into it since the ring was copied. */
 static bool read_sealed(const struct snapshot *s, uint64_t epoch)
 {
 	uint64_t len = s->g->segment_len, at = sizeof(struct tide_segment), segments = s->g->ring_len / len;
@@ -80,31 +83,41 @@ static bool read_sealed(const struct snapshot *s, uint64_t epoch)
 		if (f.magic != TIDE_MAGIC_FRAME || f.file_uid != s->file_uid || size > len - at ||
 		    f.lap != (epoch - 1) / segments + 1)
 			return true;
-		if (memcmp(&f, &old, sizeof f) != 0 && belongs(s, &f))
+		/* of one that was there the items are read behind its head only now */
+		if (memcmp(&f, &old, sizeof f) == 0 || belongs(s, &f))
 			memcpy(s->copy + offset + at, s->segment + at, (size_t)size);
 		at += (size + TIDE_FRAME_ALIGN - 1) / TIDE_FRAME_ALIGN * TIDE_FRAME_ALIGN;
 	}
 	return true;
 }
 
-/* Definitions last, so that whatever an event refers to has been defined. */
+/* The header of the segment that is begun next changes before the count does: whether it is as it was copied. */
+static bool next_stands(const struct snapshot *s, uint64_t epoch)
+{
+	struct tide_segment now;
+	uint64_t offset = s->g->ring_off + epoch % (s->g->ring_len / s->g->segment_len) * s->g->segment_len;
+	return tide_file_read(s->file, offset, &now, sizeof now) == sizeof now &&
+	       memcmp(&now, s->copy + offset, sizeof now) == 0;
+}
+
+/* All but the definitions: those are only ever added to, and are read where they are, last (log.c). */
 static bool read_all(const struct snapshot *s, uint64_t epoch)
 {
 	return read_part(s, s->g->ring_off, s->file->size) && read_staging(s) &&
-	       (epoch == 0 || read_sealed(s, epoch)) && read_part(s, 0, s->g->staging_off);
+	       (epoch == 0 || read_sealed(s, epoch)) && read_part(s, 0, s->g->defs_off);
 }
 
 bool tide_snapshot_take(struct tide_file *file, const struct tide_geometry *g, uint64_t file_uid)
 {
 	if (file->size > LONGEST || file->size < g->file_size)
 		return true;
-	struct snapshot s = {file, g, file_uid, malloc((size_t)file->size + g->segment_len), NULL};
+	struct snapshot s = {file, g, file_uid, calloc(1, (size_t)file->size + g->segment_len), NULL};
 	if (!s.copy)
 		return false;
 	s.segment = s.copy + file->size;
 	for (unsigned i = 0; i < TRIES; i++) {
 		uint64_t epoch = begun(&s);
-		if (read_all(&s, epoch) && begun(&s) == epoch) {
+		if (read_all(&s, epoch) && next_stands(&s, epoch) && begun(&s) == epoch) {
 			file->copy = s.copy;
 			return true;
 		}
