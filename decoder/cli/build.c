@@ -91,32 +91,36 @@ static json_t *arenas(const struct tide_analysis *a)
 	return rows;
 }
 
-/* Where no event tells of what is in pymalloc's pools, it is as of the last census, and unknown before the first one. */
-static json_t *live_at(const struct tide_analysis *a, const struct tide_sample *s, const struct tide_moment *last)
+static bool has_unseen(const struct tide_analysis *a)
 {
-	uint64_t ever = 0;
 	for (uint32_t i = 0; i < a->moments; i++)
-		ever |= a->moment[i].unseen;
-	return ever && !last ? json_null() : tide_json_count(s->live_bytes + (last ? last->unseen : 0));
+		if (a->moment[i].unseen)
+			return true;
+	return false;
 }
 
-/* Live bytes at moments spread over the events, and all three at each census. */
+/* Live bytes at moments spread over the events, and all three at each census. Where no event tells of what is in pymalloc's pools, that
+ * is as of the last census, and live bytes are unknown before the first one. */
 static json_t *timeline(const struct tide_analysis *a)
 {
 	json_t *rows = json_array();
+	bool known = !has_unseen(a);
+	uint64_t unseen = 0; /* as of the last census */
 	uint32_t i = 0, k = 0;
 	while (i < a->samples || k < a->moments) {
 		const struct tide_moment *m = k < a->moments ? &a->moment[k] : NULL;
 		const struct tide_sample *s = i < a->samples ? &a->sample[i] : NULL;
 		if (!m || (s && s->at_ns <= m->at_ns)) {
-			json_array_append_new(rows, tide_row(&tide_table_timeline, tide_json_count(s->at_ns),
-							     live_at(a, s, k ? &a->moment[k - 1] : NULL), json_null(),
-							     json_null()));
+			json_t *live = known ? tide_json_count(s->live_bytes + unseen) : json_null();
+			json_array_append_new(rows, tide_row(&tide_table_timeline, tide_json_count(s->at_ns), live,
+							     json_null(), json_null()));
 			i++;
 		} else {
 			json_array_append_new(rows, tide_row(&tide_table_timeline, tide_json_count(m->at_ns),
 							     tide_json_count(m->live), tide_json_count(m->rss),
 							     tide_json_count(m->reserved)));
+			known = true;
+			unseen = m->unseen;
 			k++;
 		}
 	}
