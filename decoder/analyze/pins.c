@@ -382,7 +382,8 @@ static bool run(struct search *s)
 	unsigned level = 0;
 	for (unsigned i = 0; i < TIDE_PIN_SETS; i++)
 		a->set[i].percent = percents[i];
-	a->pinned_bytes = s->units.total;
+	/* a page's unit also counts what malloc itself has there */
+	a->pinned_bytes = s->units.total < a->ledger.stranded ? s->units.total : a->ledger.stranded;
 	s->least = worth_least(s);
 	for (uint32_t tries = 0; a->pins < PINS_MOST && tries < TRIES_MOST; tries++) {
 		uint32_t key = best_key(s);

@@ -124,8 +124,8 @@ static uint64_t arena_dies(const struct tide_join *j, const struct tide_space_ar
 		dying += gone[b];
 	for (uint32_t k = 0; k < a->pools; k++)
 		free_pools -= j->space.pool[a->pool + k].live > 0;
-	r->has_empty = r->has_empty || sum.live_blocks == 0;
 	if (sum.live_blocks == 0 || !tide_join_tells(dying, sum.live_blocks)) {
+		r->has_empty = r->has_empty || sum.live_blocks == 0;
 		r->staying_most = free_pools > r->staying_most ? free_pools : r->staying_most;
 		return 0;
 	}
@@ -136,17 +136,18 @@ static uint64_t arena_dies(const struct tide_join *j, const struct tide_space_ar
 	return sum.resident;
 }
 
-/* Arenas of which every block dies go back, but not one that is the last in pymalloc's list when its last pool is freed: the list is in
- * order of free pools, so that is if there is no empty arena yet, and none with more free pools than it has then
- * (Objects/obmalloc.c, insert_to_freepool). Whether there is an empty one changes from one allocation to the next, and among
- * equal ones the order is not known: so the bar is that one arena. */
+/* Arenas of which every block dies go back, but for one that is the last in pymalloc's list when its last pool is freed. The list is in
+ * order of free pools, and an arena that has as many now as others had before goes in front of these
+ * (Objects/obmalloc.c, insert_to_freepool): so one is kept if there is no empty arena yet, and none that stays with as many
+ * free pools as it has before its last. Either may change with any allocation between the census and the frees, and who was first
+ * among those with all but one pool free at the census is not known: the bar is that one arena. */
 static void predict_arenas(const struct tide_join *j, const uint8_t *gone, struct tide_prediction *p)
 {
 	struct reserve r = {0};
 	uint64_t bytes = 0;
 	for (uint32_t i = 0; i < j->space.arenas; i++)
 		bytes += arena_dies(j, &j->space.arena[i], gone, &r);
-	if (!r.has_empty && r.staying_most <= r.dying_most)
+	if (!r.has_empty && r.staying_most < r.dying_most)
 		bytes -= r.dying_bytes;
 	p->releases += bytes;
 	p->returns += bytes;
