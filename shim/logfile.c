@@ -8,6 +8,7 @@
 
 #include "crowd.h"
 #include "fault.h"
+#include "format/beacon.h"
 #include "format/wire.h"
 #include "sys.h"
 
@@ -296,6 +297,8 @@ bool tide_logfile_create(const struct tide_config *config, bool loud)
 		return false;
 	write_head(base, config, 0, 0);
 	tide_logfile.base = base;
+	tide_beacon.log = (uintptr_t)base;
+	tide_beacon.log_end = (uintptr_t)base + tide_logfile.geometry.file_size;
 	return true;
 }
 

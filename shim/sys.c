@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "fault.h"
+#include "format/beacon.h"
 
 extern char **environ;
 
@@ -126,13 +127,25 @@ void *tide_sys_mmap(size_t len, int prot, int flags, int fd, uint64_t offset)
 }
 
 /* Ranges of tide_sys_memory; what does not fit is reported with the program's own mappings. */
-#define OWN_MOST 256u
+#define OWN_MOST TIDE_BEACON_OWN_MOST
 static struct {
 	_Atomic uint64_t start, end; /* end is stored last and makes the entry count */
 } own[OWN_MOST];
+_Static_assert(sizeof *own == sizeof(struct tide_beacon_range), "as they are seen from outside");
 static atomic_uint own_count;
 
 extern char __bss_start[], _end[]; /* of this object; made by the linker */
+
+struct tide_beacon tide_beacon __attribute__((aligned(16), used)) = {
+	.magic = TIDE_MAGIC_BEACON,
+	.self = (uintptr_t)&tide_beacon,
+	.version = TIDE_BEACON_VERSION,
+	.len = sizeof tide_beacon,
+	.own = (uintptr_t)own,
+	.own_most = OWN_MOST,
+	.bss = (uintptr_t)__bss_start,
+	.bss_end = (uintptr_t)_end,
+};
 
 void *tide_sys_memory(size_t len)
 {

@@ -75,6 +75,8 @@ long tide_sys_readlink(const char *path, char *buf, size_t cap);
 void *tide_sys_mmap(size_t len, int prot, int flags, int fd, uint64_t offset);
 /* Private zeroed memory of the shim's own, or NULL. Never given back; told apart in the census. */
 void *tide_sys_memory(size_t len);
+/* What a reader outside finds of that. Whoever knows more adds it before the process has something to show. */
+extern struct tide_beacon tide_beacon;
 /* Whether `at` is memory of the shim's own; *ret: up to where, at most `end`, that answer holds. */
 bool tide_sys_own_until(uint64_t at, uint64_t end, uint64_t *ret);
 int tide_sys_munmap(void *, size_t len);

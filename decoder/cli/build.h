@@ -23,6 +23,9 @@ struct tide_loaded {
 enum tide_status tide_loaded_init(struct tide_loaded *, const char *path, struct tide_objects *, struct tide_kin *,
 				  struct tide_error *err);
 void tide_loaded_release(struct tide_loaded *);
+/* The same, with a census that is not in the log. */
+enum tide_status tide_loaded_init_now(struct tide_loaded *, const char *path, struct tide_objects *, struct tide_kin *,
+				      const struct tide_census_blob *now, struct tide_error *err);
 
 /* What a report has room for. */
 struct tide_wanted {
@@ -45,6 +48,16 @@ json_t *tide_build_frame(const struct tide_symbol *);
 json_t *tide_build_predictions(const struct tide_loaded *);
 /* verdict.c */
 json_t *tide_build_verdict(const struct tide_loaded *);
+
+/* build_bare.c: the report of a process without a log; of a report's members those that need one are null or not there. TIDE_OK, or
+ * TIDE_ERR_BAD (the census), TIDE_ERR_NOMEM. */
+struct tide_bare_subject {
+	int pid, ppid;
+	const char *name;
+	uint64_t start_ns; /* CLOCK_MONOTONIC */
+	const struct tide_census_blob *census;
+};
+enum tide_status tide_build_bare(const struct tide_bare_subject *, json_t **ret);
 
 /* build_sites.c: one of the tables leaks, top, at_peak of one side, by its own measure, biggest first; and `places`: the same by line. */
 json_t *tide_build_sites(const struct tide_profile *, const struct tide_table *, size_t top);

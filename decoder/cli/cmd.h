@@ -78,7 +78,7 @@ struct tide_cmd {
 
 extern const struct tide_cmd tide_cmd_report, tide_cmd_ledger, tide_cmd_pins, tide_cmd_arenas, tide_cmd_leaks,
 	tide_cmd_peak, tide_cmd_top, tide_cmd_timeline, tide_cmd_diff, tide_cmd_info, tide_cmd_dump, tide_cmd_verify,
-	tide_cmd_record, tide_cmd_replay, tide_cmd_prune;
+	tide_cmd_record, tide_cmd_replay, tide_cmd_prune, tide_cmd_live;
 
 /* NULL-terminated, in the order of the help. main.c */
 extern const struct tide_cmd *const tide_commands[];

@@ -48,15 +48,17 @@ static enum tide_status analyze(struct tide_loaded *l, const char *path, struct 
 	return status;
 }
 
-enum tide_status tide_loaded_init(struct tide_loaded *l, const char *path, struct tide_objects *objects,
-				  struct tide_kin *kin, struct tide_error *err)
+enum tide_status tide_loaded_init_now(struct tide_loaded *l, const char *path, struct tide_objects *objects,
+				      struct tide_kin *kin, const struct tide_census_blob *now, struct tide_error *err)
 {
 	struct tide_loaded made = {0};
 	enum tide_status status = tide_log_open(path, &made.log, err);
 	if (status)
 		return status;
 	tide_log_threads(made.log, threads_for(made.log));
-	status = analyze(&made, path, kin);
+	status = now ? tide_log_add_census(made.log, now->time_ns, now->bytes, now->len) : TIDE_OK;
+	if (!status)
+		status = analyze(&made, path, kin);
 	if (!status && !(made.symbols = tide_symbols_new(made.log, objects)))
 		status = TIDE_ERR_NOMEM;
 	if (status) {
@@ -66,6 +68,12 @@ enum tide_status tide_loaded_init(struct tide_loaded *l, const char *path, struc
 	}
 	*l = made;
 	return TIDE_OK;
+}
+
+enum tide_status tide_loaded_init(struct tide_loaded *l, const char *path, struct tide_objects *objects,
+				  struct tide_kin *kin, struct tide_error *err)
+{
+	return tide_loaded_init_now(l, path, objects, kin, NULL, err);
 }
 
 void tide_loaded_release(struct tide_loaded *l)

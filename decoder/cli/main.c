@@ -10,9 +10,23 @@
 #include "render/safe.h"
 
 const struct tide_cmd *const tide_commands[] = {
-	&tide_cmd_record, &tide_cmd_report, &tide_cmd_ledger,   &tide_cmd_pins, &tide_cmd_arenas, &tide_cmd_leaks,
-	&tide_cmd_peak,   &tide_cmd_top,    &tide_cmd_timeline, &tide_cmd_diff, &tide_cmd_replay, &tide_cmd_info,
-	&tide_cmd_dump,   &tide_cmd_verify, &tide_cmd_prune,    NULL,
+	&tide_cmd_record,
+	&tide_cmd_report,
+	&tide_cmd_ledger,
+	&tide_cmd_pins,
+	&tide_cmd_arenas,
+	&tide_cmd_leaks,
+	&tide_cmd_peak,
+	&tide_cmd_top,
+	&tide_cmd_timeline,
+	&tide_cmd_live,
+	&tide_cmd_diff,
+	&tide_cmd_replay,
+	&tide_cmd_info,
+	&tide_cmd_dump,
+	&tide_cmd_verify,
+	&tide_cmd_prune,
+	NULL,
 };
 
 /* Ten lines: what to do first, and the names of the rest. */

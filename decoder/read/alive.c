@@ -69,29 +69,35 @@ static bool calls_itself(const char *pid, int32_t number)
 	return last && strtol(last, NULL, 10) == number;
 }
 
-static bool lives_elsewhere(const struct tide_superblock *s)
+static int find_elsewhere(const struct tide_superblock *s)
 {
 	DIR *proc = opendir("/proc");
 	if (!proc)
-		return false;
-	bool found = false;
+		return 0;
+	int found = 0;
 	struct dirent *entry;
 	while (!found && (entry = readdir(proc)))
-		found = isdigit((unsigned char)entry->d_name[0]) && began_at(entry->d_name, s->process_start) &&
-			calls_itself(entry->d_name, s->pid);
+		if (isdigit((unsigned char)entry->d_name[0]) && began_at(entry->d_name, s->process_start) &&
+		    calls_itself(entry->d_name, s->pid))
+			found = (int)strtol(entry->d_name, NULL, 10);
 	closedir(proc);
 	return found;
 }
 
-bool tide_process_lives(const struct tide_superblock *s)
+int tide_process_find(const struct tide_superblock *s)
 {
 	if (s->pid <= 0 || s->process_start == 0 || !same_boot(s))
-		return false;
+		return 0;
 	struct stat ns;
 	bool same_ns = s->pid_ns == 0 || (stat("/proc/self/ns/pid", &ns) == 0 && (uint64_t)ns.st_ino == s->pid_ns);
 	if (!same_ns)
-		return lives_elsewhere(s);
+		return find_elsewhere(s);
 	char pid[16];
 	snprintf(pid, sizeof pid, "%d", s->pid);
-	return began_at(pid, s->process_start);
+	return began_at(pid, s->process_start) ? s->pid : 0;
+}
+
+bool tide_process_lives(const struct tide_superblock *s)
+{
+	return tide_process_find(s) != 0;
 }

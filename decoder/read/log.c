@@ -240,8 +240,7 @@ void tide_log_free(struct tide_log *log)
 	tide_stacks_release(&log->stacks);
 	tide_pystacks_release(&log->pystacks);
 	tide_file_release(&log->file);
-	free(log->census);
-	free(log->census_bytes);
+	tide_log_release_censuses(log);
 	free(log->path);
 	free(log);
 }

@@ -162,6 +162,9 @@ struct tide_census_blob {
 	uint64_t len;
 };
 uint32_t tide_log_census_count(const struct tide_log *);
+/* One that is not in the file: from now on it is among the others, at its time. Copies the bytes; they are trusted as little as the file's.
+ * TIDE_OK or TIDE_ERR_NOMEM. */
+enum tide_status tide_log_add_census(struct tide_log *, uint64_t time_ns, const void *bytes, uint64_t len);
 /* Number i in order of time. TIDE_OK, TIDE_ERR_NOMEM, TIDE_ERR_BAD. */
 enum tide_status tide_log_census(struct tide_log *, uint32_t i, struct tide_census_blob *ret);
 

@@ -11,7 +11,7 @@ static bool census_at(const struct tide_ring *ring, size_t first, struct tide_ce
 {
 	const struct tide_frame_at *f = ring->frame;
 	size_t end = first;
-	*ret = (struct tide_census_at){.first = first};
+	*ret = (struct tide_census_at){.first = first, .time_ns = f[first].head.mono_ns};
 	while (end < ring->carry_first && f[end].head.block_seq == f[first].head.block_seq)
 		end++;
 	*ret_next = end;
@@ -31,6 +31,33 @@ bool tide_log_index_censuses(struct tide_log *log)
 	for (size_t i = ring->events_count; i < ring->carry_first;)
 		log->censuses += census_at(ring, i, &log->census[log->censuses], &i);
 	return true;
+}
+
+void tide_log_release_censuses(struct tide_log *log)
+{
+	for (uint32_t i = 0; i < log->censuses; i++)
+		free(log->census[i].added);
+	free(log->census);
+	free(log->census_bytes);
+}
+
+enum tide_status tide_log_add_census(struct tide_log *log, uint64_t time_ns, const void *bytes, uint64_t len)
+{
+	struct tide_census_at *more = realloc(log->census, (log->censuses + 2ull) * sizeof *more);
+	if (!more)
+		return TIDE_ERR_NOMEM;
+	log->census = more;
+	uint8_t *copy = malloc(len + 1);
+	if (!copy)
+		return TIDE_ERR_NOMEM;
+	memcpy(copy, bytes, len);
+	uint32_t at = log->censuses++;
+	for (; at > 0 && more[at - 1].time_ns > time_ns; at--)
+		more[at] = more[at - 1];
+	more[at] = (struct tide_census_at){.time_ns = time_ns, .added = copy, .added_len = len, .complete = true};
+	if (time_ns > log->process.end_ns && log->running)
+		log->process.end_ns = time_ns;
+	return TIDE_OK;
 }
 
 uint32_t tide_log_census_count(const struct tide_log *log)
@@ -81,6 +108,10 @@ enum tide_status tide_log_census(struct tide_log *log, uint32_t i, struct tide_c
 	if (i >= log->censuses)
 		return TIDE_ERR_BAD;
 	struct tide_census_at *at = &log->census[i];
+	if (at->added) {
+		*ret = (struct tide_census_blob){UINT64_MAX, at->time_ns, true, at->added, at->added_len};
+		return TIDE_OK;
+	}
 	const struct tide_frame *head = &log->ring.frame[at->first].head;
 	uint64_t len = 0;
 	bool whole;

@@ -17,8 +17,11 @@
 #include "read/stacks.h"
 #include "read/super.h"
 
-/* One census: parts 0 .. parts - 1 are frames of the ring from `first`. */
+/* One census: parts 0 .. parts - 1 are frames of the ring from `first`; or bytes that were added to the log. */
 struct tide_census_at {
+	uint64_t time_ns;
+	uint8_t *added; /* owned; NULL: it is in the ring */
+	uint64_t added_len;
 	size_t first;
 	uint32_t parts;
 	bool complete; /* the last of them says that it is the last */
@@ -52,5 +55,6 @@ struct tide_log {
 
 /* False: no memory. */
 bool tide_log_index_censuses(struct tide_log *);
+void tide_log_release_censuses(struct tide_log *);
 
 #endif

@@ -62,6 +62,30 @@ void tide_page_header(const struct tide_sink *sink, const json_t *p)
 	fputc('\n', sink->out);
 }
 
+static void each_wrapped(const struct tide_sink *sink, const char *label, const json_t *texts)
+{
+	size_t i;
+	const json_t *text;
+	json_array_foreach(texts, i, text)
+		tide_wrapped(sink, i ? "" : label, json_string_value(text) ? json_string_value(text) : "");
+}
+
+void tide_page_live(const struct tide_sink *sink, const json_t *live)
+{
+	long long threads = tide_number_at(live, "threads");
+	char line[120];
+	snprintf(line, sizeof line, "LIVE  as it is now: looked at from outside for %.1f ms, while %lld %s went on",
+		 (double)tide_number_at(live, "took_ns") / 1e6, threads, threads == 1 ? "thread" : "threads");
+	tide_heading(sink, line);
+	each_wrapped(sink, "note", json_object_get(live, "notes"));
+}
+
+void tide_page_unknown(const struct tide_sink *sink, const json_t *unknown)
+{
+	tide_heading(sink, "UNKNOWN  what only a log can tell");
+	each_wrapped(sink, "", unknown);
+}
+
 static enum tide_paint paint_of(const char *class)
 {
 	if (strcmp(class, "leak") == 0)
@@ -117,6 +141,9 @@ static const char *meaning(const char *kind)
 		{"file_private", "files: pages this process has changed"},
 		{"file_shared", "files: programs and libraries, shared with others"},
 		{"tidemark", "tidemark's own log and tables"},
+		{"malloc_main_heap", "malloc's brk heap, live or not"},
+		{"malloc_thread_heaps", "malloc's heaps of threads, live or not"},
+		{"anonymous_mappings", "of no file: malloc's big blocks and the program's own"},
 	};
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
 		if (strcmp(words[i][0], kind) == 0)

@@ -21,11 +21,29 @@ static void table(const struct tide_sink *sink, const struct tide_table *table, 
 		fprintf(sink->out, "  ... %zu more\n", json_array_size(rows) - most);
 }
 
+/* Of a process without a log. */
+static void bare_page(const struct tide_sink *sink, const json_t *r)
+{
+	tide_page_header(sink, json_object_get(r, "process"));
+	fputc('\n', sink->out);
+	tide_page_live(sink, json_object_get(r, "live"));
+	fputc('\n', sink->out);
+	tide_page_ledger(sink, r);
+	fputc('\n', sink->out);
+	table(sink, &tide_table_arenas, r, PAGE_ROWS, false);
+	fputc('\n', sink->out);
+	tide_page_unknown(sink, json_object_get(r, "unknown"));
+}
+
 static void page(const struct tide_sink *sink, const json_t *r)
 {
 	tide_page_header(sink, json_object_get(r, "process"));
 	tide_text_losses(sink, json_object_get(r, "coverage"));
 	fputc('\n', sink->out);
+	if (json_object_get(r, "live")) {
+		tide_page_live(sink, json_object_get(r, "live"));
+		fputc('\n', sink->out);
+	}
 	tide_page_verdict(sink, json_object_get(r, "verdict"));
 	fputc('\n', sink->out);
 	tide_page_ledger(sink, r);
@@ -98,6 +116,8 @@ void tide_text_report(const struct tide_sink *sink, const json_t *r)
 {
 	if (json_object_get(r, "overview"))
 		merged(sink, r);
+	else if (json_object_get(r, "unknown"))
+		bare_page(sink, r);
 	else
 		page(sink, r);
 }

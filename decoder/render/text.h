@@ -20,6 +20,9 @@ void tide_text_losses(const struct tide_sink *, const json_t *coverage);
 
 /* page.c: parts of a page */
 void tide_page_header(const struct tide_sink *, const json_t *process);
+/* Of a process that was looked at while it ran: the member "live", and in a report without a log what it cannot tell ("unknown"). */
+void tide_page_live(const struct tide_sink *, const json_t *live);
+void tide_page_unknown(const struct tide_sink *, const json_t *unknown);
 void tide_page_verdict(const struct tide_sink *, const json_t *verdict);
 void tide_page_ledger(const struct tide_sink *, const json_t *report);
 void tide_page_arenas(const struct tide_sink *, const json_t *arenas);

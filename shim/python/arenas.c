@@ -6,6 +6,7 @@
 
 #include "census.h"
 #include "defs.h"
+#include "format/beacon.h"
 #include "lock.h"
 #include "python/interp.h"
 #include "python/marks.h"
@@ -133,12 +134,25 @@ static void on_free(void *ctx, void *base, size_t size)
 	}
 }
 
+/* For a reader outside: where the registry is. */
+static void show(void)
+{
+	_Static_assert(sizeof *arena == sizeof(struct tide_beacon_arena), "a slot, as it is seen from outside");
+	_Static_assert(ARENAS_MOST == TIDE_BEACON_ARENAS_MOST, "as many as a reader takes");
+	tide_beacon.used_slots = (uintptr_t)used_slot;
+	tide_beacon.used_slots_count = (uintptr_t)&used_slots;
+	tide_beacon.arena_slots = SLOTS;
+	tide_beacon.pool_bytes = tide_py.version->pool;
+	tide_beacon.arenas = (uintptr_t)arena;
+}
+
 void tide_py_hook_arenas(void)
 {
 	used_slot = tide_sys_memory(ARENAS_MOST * sizeof *used_slot);
 	arena = used_slot ? tide_sys_memory(SLOTS * sizeof *arena) : NULL;
 	if (tide_py.mode == TIDE_PYTHON_SITES && !tide_py_marks_init())
 		tide_py.mode = TIDE_PYTHON_ARENAS;
+	show();
 	tide_py.get_arenas(&next);
 	struct tide_py_arena_allocator ours = {next.ctx, on_alloc, on_free};
 	tide_py.set_arenas(&ours);
