@@ -309,34 +309,60 @@ static void register_instruction(struct machine *m, struct bytes *b, uint8_t op)
 	}
 }
 
-/* Location instructions. False: not one of them; *stop: the row wanted is complete. */
-static bool location_instruction(struct machine *m, struct bytes *b, uint8_t op, bool *stop)
+/* Location instructions, but for advance_loc. False: not one of them. */
+static bool location_instruction(struct machine *m, struct bytes *b, uint8_t op)
 {
-	uintptr_t to = m->at;
-	if (op >> 6 == 1) /* advance_loc */
-		to += (op & 0x3f) * m->cie->code_align;
-	else if (op == 0x01) /* set_loc */
-		to = get_pointer(b, m->cie->encoding);
+	if (op == 0x01) /* set_loc */
+		m->at = get_pointer(b, m->cie->encoding);
 	else if (op >= 0x02 && op <= 0x04) /* advance_loc1, 2, 4 */
-		to += get_fixed(b, 1u << (op - 2)) * m->cie->code_align;
+		m->at += get_fixed(b, 1u << (op - 2)) * m->cie->code_align;
 	else
 		return false;
-	*stop = to > m->target;
-	m->at = to;
 	return true;
 }
 
+__attribute__((noinline)) static void other_instruction(struct machine *m, struct bytes *b, uint8_t op)
+{
+	if (op >> 6 == 2) /* offset */
+		set_register(&m->now, op & 0x3f, AT_CFA, (int64_t)unsigned_leb(b) * m->cie->data_align);
+	else if (op >> 6 == 3) /* restore */
+		restore(m, op & 0x3f);
+	else if (!location_instruction(m, b, op) && !cfa_instruction(m, b, op))
+		register_instruction(m, b, op);
+}
+
+/* The instructions that nearly all of a program are, with an operand of one byte; a large function has hundreds before the row that
+ * is wanted. False: another one, which is not done. */
+static inline bool quick_instruction(struct machine *m, struct bytes *b, uint8_t op)
+{
+	if (op >> 6 == 1) { /* advance_loc */
+		m->at += (op & 0x3f) * m->cie->code_align;
+		return true;
+	}
+	if (op >> 6 == 3) /* restore */
+		return (op & 0x3f) != TIDE_DWARF_BP && (op & 0x3f) != TIDE_DWARF_RA;
+	if (b->at == b->end || *b->at >= 0x80)
+		return false;
+	if (op == 0x0e) /* def_cfa_offset */
+		m->now.cfa_offset = *b->at;
+	else if (op == 0x02) /* advance_loc1 */
+		m->at += *b->at * m->cie->code_align;
+	else if (op >> 6 != 2 || (op & 0x3f) == TIDE_DWARF_BP || (op & 0x3f) == TIDE_DWARF_RA) /* offset */
+		return false;
+	b->at++;
+	return true;
+}
+
+/* Up to the row that holds m->target. */
 static bool run(struct machine *m, struct bytes b)
 {
-	bool stop = false;
-	while (b.at < b.end && !b.bad && !stop) {
-		uint8_t op = (uint8_t)get_fixed(&b, 1);
-		if (op >> 6 == 2) /* offset */
-			set_register(&m->now, op & 0x3f, AT_CFA, (int64_t)unsigned_leb(&b) * m->cie->data_align);
-		else if (op >> 6 == 3) /* restore */
-			restore(m, op & 0x3f);
-		else if (!location_instruction(m, &b, op, &stop) && !cfa_instruction(m, &b, op))
-			register_instruction(m, &b, op);
+	while (b.at < b.end && !b.bad && m->at <= m->target) {
+		uint8_t op = *b.at++;
+		if (quick_instruction(m, &b, op))
+			continue;
+		struct bytes rest = b;
+		other_instruction(m, &rest, op);
+		b = rest;
 	}
 	return !b.bad;
 }
