@@ -103,7 +103,7 @@ static void *resize(const struct tide_regs *regs, void *block, size_t size)
 	if (now)
 		tide_record_alloc(moves ? TIDE_KIND_REALLOC_ALLOC : TIDE_KIND_ALLOC, regs, now, size, 0);
 	else if (moves) {
-		tide_shadow_set(block, known);
+		tide_record_stays(block, known);
 		tide_record_plain(TIDE_KIND_REALLOC_FAILED, NULL, 0);
 	}
 	return now;

@@ -277,12 +277,19 @@ static bool *open_half(enum tide_kind kind)
 	return &tide_self.pyrealloc_open;
 }
 
+void tide_record_sampled(enum tide_kind kind, const struct tide_regs *regs, const void *addr, size_t size,
+			 uint64_t value)
+{
+	tide_sample_comes(addr);
+	tide_record_alloc_now(kind, regs, addr, size, value);
+}
+
 void tide_record_sampled_move(enum tide_kind kind, const struct tide_regs *regs, const void *addr, size_t size)
 {
 	bool *open = open_half(kind), completes = *open;
 	*open = false;
 	if (tide_sampled(size))
-		tide_record_alloc_now(kind, regs, addr, size, 0);
+		tide_record_sampled(kind, regs, addr, size, 0);
 	else if (completes)
 		record_rest(kind == TIDE_KIND_REALLOC_ALLOC ? TIDE_KIND_REALLOC_GONE : TIDE_KIND_PYREALLOC_GONE, NULL,
 			    (const uint64_t[4]){0});
@@ -293,8 +300,10 @@ void tide_record_sampled_free(enum tide_kind kind, const void *addr)
 	bool sampled = tide_shadow_peek(addr) != TIDE_TAG_NONE;
 	if (kind == TIDE_KIND_REALLOC_FREE || kind == TIDE_KIND_PYREALLOC_FREE)
 		*open_half(kind) = sampled;
-	if (sampled)
-		tide_record_free_now(kind, addr);
+	if (!sampled)
+		return;
+	tide_record_free_now(kind, addr);
+	tide_sample_goes(addr);
 }
 
 void tide_record_plain(enum tide_kind kind, const struct tide_regs *regs, uint64_t value)

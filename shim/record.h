@@ -35,7 +35,8 @@ static inline bool tide_on(void)
 
 void tide_record_alloc_now(enum tide_kind, const struct tide_regs *, const void *addr, size_t size, uint64_t value);
 void tide_record_free_now(enum tide_kind, const void *addr);
-/* With TIDEMARK_SAMPLE: of reallocs. */
+/* With TIDEMARK_SAMPLE: an allocation that was drawn; second halves of reallocs, drawn or not; frees that may be of the sample. */
+void tide_record_sampled(enum tide_kind, const struct tide_regs *, const void *addr, size_t size, uint64_t value);
 void tide_record_sampled_move(enum tide_kind, const struct tide_regs *, const void *addr, size_t size);
 void tide_record_sampled_free(enum tide_kind, const void *addr);
 
@@ -48,15 +49,22 @@ static inline void tide_record_alloc(enum tide_kind kind, const struct tide_regs
 	else if (kind == TIDE_KIND_REALLOC_ALLOC || kind == TIDE_KIND_PYREALLOC_ALLOC)
 		tide_record_sampled_move(kind, regs, addr, size);
 	else if (tide_sampled(size))
-		tide_record_alloc_now(kind, regs, addr, size, value);
+		tide_record_sampled(kind, regs, addr, size, value);
 }
 /* FREE REALLOC_FREE PYFREE PYREALLOC_FREE; addr is not NULL. */
 static inline void tide_record_free(enum tide_kind kind, const void *addr)
 {
 	if (__builtin_expect(tide_sample_mean == 0, 1))
 		tide_record_free_now(kind, addr);
-	else
+	else if (kind == TIDE_KIND_REALLOC_FREE || kind == TIDE_KIND_PYREALLOC_FREE || tide_sample_may_have(addr))
 		tide_record_sampled_free(kind, addr);
+}
+/* A realloc failed, and its block, of which tide_shadow_peek had said `known`, lives on. */
+static inline void tide_record_stays(const void *addr, uint8_t known)
+{
+	tide_shadow_set(addr, known);
+	if (tide_sample_mean && known != TIDE_TAG_NONE)
+		tide_sample_comes(addr);
 }
 /* MMAP MUNMAP MREMAP MADVISE PYARENA PYARENA_FREE; regs NULL for kinds without a stack. */
 void tide_record_range(enum tide_kind, const struct tide_regs *, const void *addr, size_t len, uint64_t value,

@@ -1,9 +1,12 @@
 #include "sample.h"
 
+#include <limits.h>
+
 #include "sys.h"
 
 uint64_t tide_sample_mean;
 __thread struct tide_draw tide_draw __attribute__((tls_model("initial-exec")));
+atomic_uchar tide_sample_counts[1u << TIDE_SAMPLE_BITS];
 
 /* Natural logarithm of x in (0, 1], without libm: 2 * atanh((m - 1) / (m + 1)) for a mantissa m near 1. */
 static double logarithm(double x)
@@ -55,4 +58,24 @@ bool tide_draw_next(size_t size)
 	}
 	tide_draw.left = distance();
 	return true;
+}
+
+static void count(const void *addr, int step)
+{
+	atomic_uchar *at = tide_sample_count(addr);
+	unsigned char now = atomic_load_explicit(at, memory_order_relaxed);
+	while (now != UCHAR_MAX && (now || step > 0) &&
+	       !atomic_compare_exchange_weak_explicit(at, &now, (unsigned char)(now + step), memory_order_relaxed,
+						      memory_order_relaxed))
+		;
+}
+
+void tide_sample_comes(const void *addr)
+{
+	count(addr, 1);
+}
+
+void tide_sample_goes(const void *addr)
+{
+	count(addr, -1);
 }

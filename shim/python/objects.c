@@ -49,7 +49,7 @@ static void *on_realloc(void *ctx, void *block, size_t size)
 	if (!was_in_pool)
 		record(TIDE_KIND_PYALLOC, now, size);
 	else if (!now) {
-		tide_shadow_set(block, known);
+		tide_record_stays(block, known);
 		tide_record_plain(TIDE_KIND_PYREALLOC_FAILED, NULL, 0);
 	} else if (tide_py_in_arena(now))
 		tide_record_alloc(TIDE_KIND_PYREALLOC_ALLOC, NULL, now, size, 0);
