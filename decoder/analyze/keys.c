@@ -27,6 +27,15 @@ struct tide_key_entry {
 	UT_hash_handle hh;
 };
 
+/* What is known of a word of a stack: most are in many stacks. */
+struct tide_key_word {
+	uint64_t word;
+	uint32_t number[2]; /* keys */
+	unsigned count;
+	bool library; /* of the C and C++ libraries, or their like */
+	UT_hash_handle hh;
+};
+
 /* A frame's names: a Python one has two, its line and its function. */
 static unsigned names_of(const struct tide_log *log, uint64_t word, struct name ret[2])
 {
@@ -131,22 +140,46 @@ static bool append(struct tide_keys *k, uint32_t site, uint32_t number)
 	return true;
 }
 
+/* NULL: no memory. */
+static struct tide_key_word *learn(struct tide_keys *k, uint64_t word)
+{
+	struct name names[2];
+	struct tide_key_word *w = calloc(1, sizeof *w);
+	if (!w)
+		return NULL;
+	w->word = word;
+	w->library = is_library(k->log, word);
+	unsigned count = names_of(k->log, word, names);
+	for (; w->count < count; w->count++) {
+		struct tide_key_entry *e = find_or_add(k, names[w->count]);
+		if (!e)
+			break;
+		w->number[w->count] = e->number;
+		e->own = e->own || is_own_line(k->log, word, &names[w->count]);
+	}
+	if (w->count == count)
+		HASH_ADD(hh, k->words, word, sizeof w->word, w);
+	if (w->count == count && w->hh.tbl)
+		return w;
+	free(w);
+	return NULL;
+}
+
 static bool add_site(struct tide_keys *k, const struct tide_site *s, uint32_t site)
 {
 	uint32_t node = s->python ? s->python : s->native;
-	struct name names[2];
 	k->first[site] = k->listed;
 	for (unsigned depth = 0; node && depth < FRAMES_MOST; depth++) {
 		uint64_t word = tide_log_node_word(k->log, node);
 		uint32_t parent = tide_log_node_parent(k->log, node);
-		unsigned count = names_of(k->log, word, names);
-		bool skip = !s->python && parent && is_library(k->log, word);
-		for (unsigned i = 0; i < count && !skip; i++) {
-			struct tide_key_entry *e = find_or_add(k, names[i]);
-			if (!e || !append(k, site, e->number))
+		struct tide_key_word *w;
+		HASH_FIND(hh, k->words, &word, sizeof word, w);
+		if (!w && !(w = learn(k, word)))
+			return false;
+		bool skip = !s->python && parent && w->library;
+		for (unsigned i = 0; i < w->count && !skip; i++)
+			if (!append(k, site, w->number[i]))
 				return false;
-			e->own = e->own || is_own_line(k->log, word, &names[i]);
-		}
 		node = parent;
 	}
 	return true;
@@ -174,6 +207,12 @@ enum tide_status tide_keys_init(struct tide_keys *k, const struct tide_log *log,
 void tide_keys_release(struct tide_keys *k)
 {
 	struct tide_key_entry *e, *next;
+	struct tide_key_word *w, *next_word;
+	HASH_ITER(hh, k->words, w, next_word)
+	{
+		HASH_DEL(k->words, w);
+		free(w);
+	}
 	HASH_ITER(hh, k->table, e, next)
 	{
 		HASH_DEL(k->table, e);
@@ -186,17 +225,23 @@ void tide_keys_release(struct tide_keys *k)
 	*k = (struct tide_keys){0};
 }
 
+/* Is the key one of the word's? */
+static bool has_key(const struct tide_keys *k, uint64_t word, uint32_t key)
+{
+	const struct tide_key_word *w;
+	HASH_FIND(hh, k->words, &word, sizeof word, w);
+	for (unsigned i = 0; w && i < w->count; i++)
+		if (w->number[i] == key)
+			return true;
+	return false;
+}
+
 bool tide_keys_frame(const struct tide_keys *k, const struct tide_site *s, uint32_t key, uint32_t *ret_native,
 		     uint32_t *ret_python)
 {
 	uint32_t node = s->python ? s->python : s->native;
-	struct name names[2];
 	for (unsigned depth = 0; node && depth < FRAMES_MOST; depth++) {
-		unsigned count = names_of(k->log, tide_log_node_word(k->log, node), names);
-		for (unsigned i = 0; i < count; i++) {
-			const struct tide_key_entry *e = find(k, names[i]);
-			if (!e || e->number != key)
-				continue;
+		if (has_key(k, tide_log_node_word(k->log, node), key)) {
 			*ret_native = s->python ? s->native : node;
 			*ret_python = s->python ? node : 0;
 			return true;

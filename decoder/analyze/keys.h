@@ -10,6 +10,7 @@
 #include "replay/replay.h"
 
 struct tide_key_entry;
+struct tide_key_word;
 
 struct tide_keys {
 	const struct tide_log *log;
@@ -20,6 +21,7 @@ struct tide_keys {
 	uint32_t keys; /* different ones: 0 .. keys - 1 */
 	uint8_t *own;  /* by key: a line of Python that is neither the standard library's nor an installed package's */
 	struct tide_key_entry *table;
+	struct tide_key_word *words;
 };
 
 /* Keys of every site that has live blocks. TIDE_OK or TIDE_ERR_NOMEM; on failure nothing is held. */

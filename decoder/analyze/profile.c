@@ -33,6 +33,8 @@ struct gathering {
 	bool failed;
 	unsigned side;
 	const char *interpreter; /* module of the interpreter; NULL: not known */
+	uint32_t *frame;         /* by a symbol's number, 1 + the frame's; 0: not looked up yet */
+	uint32_t frames;
 };
 
 static struct digest mix(struct digest d, const void *bytes, size_t len)
@@ -177,10 +179,29 @@ static bool of_interpreter(const struct gathering *g, const struct tide_symbol *
 	return g->interpreter && s->module && strcmp(s->module, g->interpreter) == 0;
 }
 
+/* frame_number, looked up once a symbol. */
+static uint32_t frame_of(struct gathering *g, const struct tide_symbol *s)
+{
+	if (s->number >= g->frames) {
+		uint32_t had = g->frames, *more = room(g->frame, had, s->number + 1 - had, &g->frames, sizeof *more);
+		if (!more)
+			return UINT32_MAX;
+		memset(more + had, 0, (g->frames - had) * sizeof *more);
+		g->frame = more;
+	}
+	if (!g->frame[s->number]) {
+		uint32_t number = frame_number(g->profile, s);
+		if (number == UINT32_MAX)
+			return number;
+		g->frame[s->number] = number + 1;
+	}
+	return g->frame[s->number] - 1;
+}
+
 static bool gather_frame(void *arg, const struct tide_symbol *s)
 {
 	struct gathering *g = arg;
-	uint32_t number = frame_number(g->profile, s);
+	uint32_t number = frame_of(g, s);
 	if (number == UINT32_MAX) {
 		g->failed = true;
 		return false;
@@ -336,6 +357,7 @@ enum tide_status tide_profile_add(struct tide_profile *p, const struct tide_anal
 			add_pin(&row->side[side], &a->pin[pin[i] - 1]);
 	}
 	free(pin);
+	free(g ? g->frame : NULL);
 	free(g);
 	return ok ? TIDE_OK : TIDE_ERR_NOMEM;
 }

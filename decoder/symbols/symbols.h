@@ -21,8 +21,9 @@ struct tide_symbol {
 	const char *module;
 	uint64_t offset; /* in the module; Python: in the code object, in bytes */
 	bool python;
-	bool inlined; /* into the next frame */
-	bool cut;     /* not a frame: the stack goes on, and was not recorded */
+	bool inlined;    /* into the next frame */
+	bool cut;        /* not a frame: the stack goes on, and was not recorded */
+	uint32_t number; /* among those of one struct tide_symbols, counted from 0: the same each time a frame comes */
 };
 typedef bool tide_symbol_fn(void *arg, const struct tide_symbol *);
 
