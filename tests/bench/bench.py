@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 import decode
 import measure
@@ -126,6 +127,7 @@ def go(args, results):
             if args.only and not re.search(args.only, key):
                 continue
             print(f"bench: {title} ...", file=sys.stderr, flush=True)
+            began = time.monotonic()
             try:
                 entry = {"title": title, "missing": missing} if missing else action()
             except measure.Failed as e:
@@ -135,6 +137,7 @@ def go(args, results):
             else:
                 results[section] = entry
             measure.clean(scratch)
+            print(f"bench: {title}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
 
 def options():

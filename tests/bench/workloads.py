@@ -51,7 +51,16 @@ def big_c_file(path, functions):
             f.write(f"\t}}\n\treturn r{' + f%d(b, r, v)' % (n - 1) if n and n % 3 else ''};\n}}\n")
 
 
-def sql_script(path, rows):
+def sql_bulk(path, rows):
+    """Inserts by one statement, which is prepared once: the work of a program that knows its database."""
+    with open(path, "w") as f:
+        f.write("CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, price REAL, note TEXT);\nBEGIN;\n"
+                f"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {rows})\n"
+                f"INSERT INTO t SELECT n, 'a name', n * 0.37, '{'x' * 80}' FROM c;\n"
+                "COMMIT;\nSELECT count(*), sum(length(note)) FROM t;\n")
+
+
+def sql_statements(path, rows):
     """Inserts, one statement each, in one transaction, with an index, and a few queries over them."""
     rng = random.Random(7)
     with open(path, "w") as f:
@@ -76,13 +85,15 @@ def python(key, title, program, rounds):
 
 def all_of(directory, scale):
     """Every workload; what they read is written to `directory`. scale 1 is about a tenth of a second each."""
-    source, script = [directory / "big.c", directory / "few.c"], [directory / "insert.sql", directory / "few.sql"]
-    big_c_file(source[0], 60 * scale)
-    big_c_file(source[1], 4)
-    sql_script(script[0], 40_000 * scale)
-    sql_script(script[1], 40_000 * scale // SMALL)
+    sources = [directory / "big.c", directory / "medium.c", directory / "few.c"]
+    for path, functions in zip(sources, (300 * scale, 60 * scale, 4)):
+        big_c_file(path, functions)
+    bulk, statements = ([directory / f"{name}{n}.sql" for n in (0, 1)] for name in ("bulk", "statements"))
+    for n, share in ((0, 1), (1, SMALL)):
+        sql_bulk(bulk[n], 300_000 * scale // share)
+        sql_statements(statements[n], 40_000 * scale // share)
     loop, threads = BUILT / "bench_loop", BUILT / "bench_threads"
-    compiler = [[cc1(), "-quiet", level, s, "-o", "/dev/null"] for level in ("-O0", "-O2") for s in source]
+    compiler = {(level, s.name): [cc1(), "-quiet", level, s, "-o", "/dev/null"] for level in ("-O0", "-O2") for s in sources}
     return [
         counted("bignum", "bignum factoriser", [BUILT / "bench_factor"], 12 * scale),
         counted("cubes", "C, recursive, depth 14", [BUILT / "bench_cubes"], 40 * scale),
@@ -91,12 +102,15 @@ def all_of(directory, scale):
         counted("loop40", "malloc/free loop, depth 40", [loop, "deep"], 8_000_000 * scale),
         counted("mixed", "mixed sizes, 4096 slots", [loop, "mixed"], 4_000_000 * scale),
         counted("lives", "mixed sizes, long lives", [loop, "lives"], 3_000_000 * scale),
-        counted("threads", "2 threads, independent", [threads, "independent"], 8_000_000 * scale, threads=2),
+        counted("threads", "2 threads, independent, a server's", [threads, "server"], 4_000_000 * scale, threads=2),
+        counted("threads_bare", "2 threads, independent, no work", [threads, "bare"], 8_000_000 * scale, threads=2),
         counted("handoff", "2 threads, producer/consumer", [threads, "handoff"], 4_000_000 * scale, threads=2),
-        Workload("cc1", "cc1 -O0, large C file", compiler[0], compiler[1]),
-        Workload("cc1_O2", "cc1 -O2, large C file", compiler[2], compiler[3]),
-        Workload("sqlite", "sqlite3, in-memory inserts", ["sqlite3", ":memory:"], ["sqlite3", ":memory:"], stdin=script[0],
-                 small_stdin=script[1]),
-        *python("json", "Python, JSON", "json_loop.py", 500 * scale),
+        Workload("cc1", "cc1 -O0, large C file", compiler["-O0", "big.c"], compiler["-O0", "few.c"]),
+        Workload("cc1_O2", "cc1 -O2, C file", compiler["-O2", "medium.c"], compiler["-O2", "few.c"]),
+        *(Workload(key, title, ["sqlite3", ":memory:"], ["sqlite3", ":memory:"], stdin=script[0], small_stdin=script[1])
+          for key, title, script in [("sqlite", "sqlite3, in-memory inserts", bulk),
+                                     ("sqlite_text", "sqlite3, a statement a row", statements)]),
+        *python("json", "Python, JSON", "json_loop.py", 60 * scale),
+        python("json_new", "Python, new JSON each time", "json_new.py", 500 * scale)[0],
         *python("dict", "Python, dicts", "dict_loop.py", 60 * scale),
     ]

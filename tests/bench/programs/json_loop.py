@@ -1,11 +1,7 @@
-"""Builds, dumps and parses JSON documents: argument = rounds."""
+"""Dumps and parses one JSON document again and again, as a worker does with what it is asked: argument = rounds."""
 import json
 import sys
 
-kept = []
-for i in range(int(sys.argv[1])):
-    doc = {"user": i, "tags": [str(n) for n in range(40)], "items": [{"id": n, "price": n * 1.5, "name": "item %d" % n} for n in range(60)]}
+doc = [{"id": n, "price": n * 1.5, "name": "item %d" % n, "tags": ["a", "b", str(n)]} for n in range(2000)]
+for _ in range(int(sys.argv[1])):
     parsed = json.loads(json.dumps(doc))
-    kept.append(parsed["items"][i % 60])
-    if len(kept) > 500:
-        kept = kept[250:]
