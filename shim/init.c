@@ -275,6 +275,7 @@ void tide_end(unsigned what, uint32_t status)
 	tide_out_varint(&out, tide_clock_ns(CLOCK_MONOTONIC));
 	tide_out_varint(&out, tide_ticks());
 	tide_define(TIDE_DEF_END, &(struct tide_part){buf, tide_out_len(&out)}, 1);
+	tide_lanes_sum();
 }
 
 void tide_resumed(void)

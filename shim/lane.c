@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "fault.h"
+#include "format/sum.h"
 #include "init.h"
 #include "logfile.h"
 #include "record.h"
@@ -26,10 +27,51 @@ static struct {
 	struct tide_lane *all;
 	uint32_t count, shared;
 	atomic_uint next;         /* of threads' own lanes: all below are taken, or were when last looked at */
+	atomic_uint most;         /* threads' own lanes that were ever taken are below */
 	atomic_uint private_used; /* a forked child without a file writes to one lane only */
 	pthread_key_t key;
 	bool has_key;
 } lanes;
+
+static uint8_t *payload(const struct tide_lane *lane)
+{
+	return (uint8_t *)(lane->block + 1);
+}
+
+static void publish_sum(struct tide_lane *lane, uint64_t sum, uint32_t len)
+{
+	/* pairs with a reader of a log that is being written: the items are there */
+	atomic_store_explicit((_Atomic uint64_t *)&lane->block->check, tide_check_word(sum, len), memory_order_release);
+}
+
+void tide_lane_sum(struct tide_lane *lane)
+{
+	uint32_t len = (uint32_t)(lane->at - payload(lane));
+	lane->sum = tide_sum_words(lane->sum, payload(lane), &lane->summed, len);
+	publish_sum(lane, tide_sum_rest(lane->sum, payload(lane), lane->summed, len), len);
+}
+
+static void sum_whole(struct tide_lane *lane)
+{
+	if (!lane->block)
+		return;
+	uint32_t len = lane->block->committed, at = lane->summed;
+	uint64_t sum = tide_sum_words(lane->sum, payload(lane), &at, len);
+	publish_sum(lane, tide_sum_rest(sum, payload(lane), at, len), len);
+}
+
+void tide_lanes_sum(void)
+{
+	uint32_t most = lanes.shared + atomic_load_explicit(&lanes.most, memory_order_relaxed);
+	if (tide_self.lane && !tide_self.busy)
+		sum_whole(tide_self.lane);
+	for (uint32_t i = 0; i < most; i++) {
+		if (!tide_trylock(&lanes.all[i].lock))
+			continue;
+		sum_whole(&lanes.all[i]);
+		tide_unlock(&lanes.all[i].lock);
+	}
+}
 
 static void thread_ends(void *lane)
 {
@@ -39,6 +81,7 @@ static void thread_ends(void *lane)
 	tide_self.lane = NULL;
 	if (!own)
 		return;
+	sum_whole(own);
 	tide_unlock(&own->lock);
 	uint32_t at = own->index - lanes.shared, next = atomic_load_explicit(&lanes.next, memory_order_relaxed);
 	while (at < next && !atomic_compare_exchange_weak_explicit(&lanes.next, &next, at, memory_order_relaxed,
@@ -120,6 +163,14 @@ static struct tide_lane *take_shared(bool wait)
 	}
 }
 
+static void note_most(uint32_t own)
+{
+	uint32_t most = atomic_load_explicit(&lanes.most, memory_order_relaxed);
+	while (most < own && !atomic_compare_exchange_weak_explicit(&lanes.most, &most, own, memory_order_relaxed,
+								    memory_order_relaxed))
+		;
+}
+
 /* The lowest free lane, so that few blocks are ever touched, however many threads come and go. */
 static struct tide_lane *take_own(void)
 {
@@ -132,6 +183,7 @@ static struct tide_lane *take_own(void)
 			/* unless a lower one has been given back meanwhile */
 			atomic_compare_exchange_strong_explicit(&lanes.next, &first, at + 1, memory_order_relaxed,
 								memory_order_relaxed);
+			note_most(at + 1);
 			tide_unwinder_forget(&lane->unwinder);
 			return taken(lane);
 		}
@@ -176,11 +228,6 @@ static bool was_jumped_out_of(uintptr_t frame)
 		return false;
 	const struct tide_stack_range *stack = &tide_self.lane->unwinder.stack;
 	return tide_self.frame >= stack->low && frame < stack->high && !tide_sys_on_other_stack();
-}
-
-static uint8_t *payload(const struct tide_lane *lane)
-{
-	return (uint8_t *)(lane->block + 1);
 }
 
 /* Goes back to what is committed. The count is taken from the items: a commit that was cut in two cannot tell it. */
@@ -279,10 +326,14 @@ static void open_block(struct tide_lane *lane)
 	memcpy((uint8_t *)b + sizeof b->magic, (uint8_t *)&head + sizeof head.magic, sizeof head - sizeof head.magic);
 	atomic_store_explicit((_Atomic uint64_t *)&b->magic, head.magic, memory_order_release);
 	/* the first of a lane is begun without the ring's lock */
+	if (!lane->block)
+		tide_control_add(TIDE_CTL_LANES, 1); /* a reader finds at least so many */
 	atomic_store_explicit((struct tide_block * _Atomic *)&lane->block, b, memory_order_release);
 	lane->at = payload(lane);
 	lane->end = (uint8_t *)b + (tide_logfile.is_private ? PRIVATE_BLOCK : g->block_len);
 	lane->events = 0;
+	lane->sum = tide_sum_begin(tide_logfile.file_uid, head.checksum);
+	lane->summed = 0;
 	lane->since_tick = 0;
 	lane->tid = tide_self.tid;
 	tide_lane_set_epoch(lane, head.epoch);

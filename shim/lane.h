@@ -29,11 +29,13 @@ struct tide_lane {
 	uint32_t since_tick;   /* events since the last TICK */
 	uint32_t events;       /* in this block */
 	uint32_t epoch;        /* of the last event: a segment of the ring (shadow.h) */
+	uint32_t summed;       /* payload bytes that `sum` is over, whole words */
 	uint8_t tag;           /* which the shadow bytes of blocks allocated now get */
 	bool due;              /* when the event in hand is done, something slower is to be done */
 	bool nested;           /* taken by a signal handler that interrupted a recording: never waits */
 	struct tide_lock lock; /* held: taken, for one event (shared) or a thread's life */
 	uint64_t events_before;
+	uint64_t sum;
 	struct tide_py_stack python_stack;
 	struct tide_unwinder unwinder;
 	struct tide_encoder encoder;
@@ -108,6 +110,11 @@ static inline void tide_lane_commit(struct tide_lane *lane, uint8_t *at)
 	atomic_store_explicit((_Atomic uint32_t *)&b->committed, (uint32_t)(at - (uint8_t *)(b + 1)),
 			      TIDE_COMMIT_ORDER);
 }
+
+/* Puts what is committed under the block's check word. Every TICK_EVERY events at least; between events only. */
+void tide_lane_sum(struct tide_lane *);
+/* All of it, of every lane that no other thread has: the process is about to end. */
+void tide_lanes_sum(void);
 
 /* The lane's next event is of another epoch. Has the block's next event seal it if it has waited long enough. */
 void tide_lane_set_epoch(struct tide_lane *, uint32_t epoch);

@@ -28,6 +28,7 @@ struct bend {
 	int fd;
 	char path[64];
 	struct tide_geometry geometry; /* of the good log */
+	bool has_checks;               /* format 1.1 */
 	struct answer right;
 	uint64_t rng;
 };
@@ -118,13 +119,21 @@ static uint64_t draw(struct bend *b)
 	return z ^ z >> 27;
 }
 
-/* What no checksum covers: items in staging blocks, and how many of them there are. */
+/* What no checksum covers: a lane's last items while it is open, and how many of them there are. */
 static bool is_out_of_scope(const struct bend *b, size_t offset)
 {
 	const struct tide_geometry *g = &b->geometry;
+	struct tide_block head;
 	if (offset < g->staging_off || offset >= g->staging_off + (uint64_t)g->lanes * g->block_len)
 		return false;
-	return (offset - g->staging_off) % g->block_len >= TIDE_BLOCK_CHECKED + sizeof(uint32_t);
+	size_t in_block = (offset - g->staging_off) % g->block_len;
+	memcpy(&head, b->good + offset - in_block, sizeof head);
+	uint32_t covered = b->has_checks ? (uint32_t)head.check : 0;
+	if (b->has_checks && covered == head.committed)
+		return false;
+	bool in_count =
+		in_block >= offsetof(struct tide_block, committed) && in_block < offsetof(struct tide_block, check);
+	return in_count || in_block >= sizeof head + covered;
 }
 
 static void judge(struct bend *b, struct answer a, bool in_scope, const char *what, size_t where, struct counts *counts)
@@ -179,8 +188,10 @@ static void replace_pages(struct bend *b, uint64_t times, struct counts *counts)
 			memcpy(b->bytes + to, b->good + from, TIDE_PAGE);
 		else
 			memset(b->bytes + to, 0, TIDE_PAGE);
-		bool staging = to >= b->geometry.staging_off && to < b->geometry.ring_off;
-		judge(b, ask(b, b->len, counts), !staging, i % 2 ? "copied page" : "zero page", to, counts);
+		bool in_scope = true;
+		for (size_t at = 0; at < TIDE_PAGE; at++)
+			in_scope = in_scope && !is_out_of_scope(b, to + at);
+		judge(b, ask(b, b->len, counts), in_scope, i % 2 ? "copied page" : "zero page", to, counts);
 		memcpy(b->bytes + to, b->good + to, TIDE_PAGE);
 	}
 }
@@ -255,6 +266,7 @@ static bool load(struct bend *b, const char *path)
 		return false;
 	}
 	b->geometry = tide_log_process(log)->geometry;
+	b->has_checks = tide_log_process(log)->super.compat_flags & TIDE_COMPAT_CHECK;
 	tide_log_free(log);
 	memcpy(b->bytes, b->good, b->len);
 	b->fd = memfd_create("bend", MFD_CLOEXEC);

@@ -12,6 +12,7 @@
 
 #include "format/encode.h"
 #include "format/layout.h"
+#include "format/sum.h"
 #include "format/wire.h"
 
 struct mklog_options {
@@ -56,7 +57,8 @@ struct mklog_lane {
 	struct tide_encoder encoder;
 	struct tide_block *block;
 	uint8_t *at, *end;
-	uint64_t events_before, visible_from;
+	uint64_t events_before, visible_from, sum;
+	uint32_t summed;
 	uint64_t native[TIDE_STACK_MAX], python[TIDE_STACK_MAX]; /* innermost first */
 	struct tide_kept native_kept, python_kept;
 	uint64_t run_ticks, last_ticks, busy_until;
@@ -329,7 +331,8 @@ static inline void mklog_open_block(struct mklog *m, uint32_t index)
 	l->block = b;
 	l->at = (uint8_t *)(b + 1);
 	l->end = (uint8_t *)b + m->g.block_len;
-	l->events = l->since_tick = 0;
+	l->events = l->since_tick = l->summed = 0;
+	l->sum = tide_sum_begin(m->super.file_uid, head.checksum);
 	l->run_ticks = l->last_ticks = ticks;
 	tide_encode_reset(&l->encoder, ticks);
 }
@@ -439,6 +442,25 @@ static inline uint8_t *mklog_stacks(struct mklog *m, struct mklog_lane *l, uint8
 	return tide_put_stacks(out, tag, &l->encoder, both ? &native : NULL, &python, ret_site);
 }
 
+static inline void mklog_sum(struct mklog_lane *l)
+{
+	uint8_t *items = (uint8_t *)(l->block + 1);
+	l->sum = tide_sum_words(l->sum, items, &l->summed, l->block->committed);
+	uint64_t sum = tide_sum_rest(l->sum, items, l->summed, l->block->committed);
+	__atomic_store_n(&l->block->check, tide_check_word(sum, l->block->committed), __ATOMIC_RELEASE);
+}
+
+/* After edits: as if the damage had been there before the sums were made. */
+static inline void mklog_fix_block(const struct mklog *m, struct tide_block *b)
+{
+	uint32_t at = 0, len = (uint32_t)b->check;
+	b->checksum = (uint32_t)tide_checksum(b, TIDE_BLOCK_CHECKED, m->super.file_uid);
+	if (len > m->g.block_len - sizeof *b)
+		return;
+	uint64_t sum = tide_sum_words(tide_sum_begin(m->super.file_uid, b->checksum), (uint8_t *)(b + 1), &at, len);
+	b->check = tide_check_word(tide_sum_rest(sum, (uint8_t *)(b + 1), at, len), len);
+}
+
 static inline void mklog_emit(struct mklog *m, uint32_t index, struct mklog_event e)
 {
 	struct mklog_lane *l = &m->lane[index];
@@ -468,6 +490,8 @@ static inline void mklog_emit(struct mklog *m, uint32_t index, struct mklog_even
 	l->at = out;
 	l->block->events = ++l->events;
 	__atomic_store_n(&l->block->committed, (uint32_t)(out - (uint8_t *)(l->block + 1)), __ATOMIC_RELEASE);
+	if (l->events % 8 == 0)
+		mklog_sum(l);
 	m->event = mklog_grow(m->event, m->events, &m->events_cap, sizeof *m->event);
 	m->event[m->events++] = e;
 }
@@ -478,7 +502,9 @@ static inline void mklog_write_super(struct mklog *m)
 	*s = (struct tide_superblock){
 		.magic = TIDE_MAGIC_FILE,
 		.header_len = TIDE_SUPERBLOCK_LEN,
-		.version_major = 1,
+		.version_major = TIDE_VERSION_MAJOR,
+		.version_minor = TIDE_VERSION_MINOR,
+		.compat_flags = TIDE_COMPAT_CHECK,
 		.file_uid = mklog_random(m) | 1,
 		.file_size = m->g.file_size,
 		.endian = TIDE_ENDIAN,

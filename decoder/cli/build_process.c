@@ -90,6 +90,7 @@ json_t *tide_build_coverage(const struct tide_log *log, const struct tide_analys
 	json_object_set_new(o, "carried_sample_bytes", tide_json_count(c->totals.sample_bytes));
 	json_object_set_new(o, "forgotten_blocks",
 			    tide_json_count(c->totals.dropped + c->totals.unknown + c->lost_blocks));
+	json_object_set_new(o, "unverified_events", tide_json_count(l->unverified));
 	json_object_set_new(o, "order_anomalies", tide_json_count(l->order_anomalies));
 	json_object_set_new(o, "damaged", json_boolean(l->damaged));
 	json_object_set_new(o, "python_sites_ns", a && a->sites_ns ? tide_json_count(a->sites_ns) : json_null());

@@ -61,6 +61,9 @@ static void damage(const struct tide_sink *sink, const struct tide_losses *l)
 		fprintf(sink->out, "damage at %" PRIu64 " more places\n", l->damage_places - l->damage_count);
 	if (l->lost)
 		fprintf(sink->out, "lost events: %" PRIu64 "\n", l->lost);
+	if (l->unverified)
+		fprintf(sink->out, "events under no checksum, where damage could pass unseen: %" PRIu64 "\n",
+			l->unverified);
 }
 
 static void info_line(FILE *out, const char *label, const char *text)

@@ -118,6 +118,7 @@ static void walk_staging(struct walk *walk, struct tide_lane *lane, struct place
 	pass_hole(walk, lane, place, before, head->mono_ns);
 	lane->staging.taken = true;
 	walk->account->open_blocks += head->events > 0;
+	walk->account->unverified += lane->unverified;
 	place->events = head->events_before + head->events;
 	if (lane->staging_lost == 0)
 		return;
@@ -182,6 +183,15 @@ static void count_carried(const struct walk *walk, const struct tide_lanes *lane
 				c->told.totals.events, marks);
 }
 
+/* A block of zeros looks as if its lane had never been used; but the writer counted those. */
+static void check_count(const struct tide_account_source *s, const struct tide_control_read *control, uint32_t lanes)
+{
+	uint64_t begun = control->valid ? control->word[TIDE_CTL_LANES] : 0;
+	if (begun > lanes && !s->running)
+		tide_damage_add(s->damages, s->geometry->staging_off, 0, "%" PRIu64 " lanes are missing",
+				begun - lanes);
+}
+
 bool tide_account_frames(const struct tide_account_source *s, struct tide_ring *ring,
 			 const struct tide_control_read *control, struct tide_lanes *lanes, struct tide_account *ret)
 {
@@ -206,6 +216,7 @@ bool tide_account_frames(const struct tide_account_source *s, struct tide_ring *
 		ret->recorded += place.events;
 	}
 	split_leading(&walk, control);
+	check_count(s, control, lanes->count);
 	count_carried(&walk, lanes);
 	if (ring->missing > 0 && !s->running)
 		tide_damage_add(s->damages, ring->gap_offset, 0, "%" PRIu64 " frames are missing from the ring",

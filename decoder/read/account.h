@@ -16,7 +16,7 @@ struct tide_lanes {
 };
 
 struct tide_account {
-	uint64_t recorded, evicted, lost, open_blocks;
+	uint64_t recorded, evicted, lost, open_blocks, unverified;
 	struct tide_gaps gaps; /* reading adds those that it finds */
 };
 
@@ -25,6 +25,7 @@ struct tide_account_source {
 	const struct tide_geometry *geometry;
 	uint64_t file_uid;
 	bool running;
+	bool checked; /* staging blocks have check words: format 1.1 */
 	struct tide_damages *damages;
 	const struct tide_carry_state *carried; /* NULL while staging blocks are read */
 };

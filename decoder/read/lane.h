@@ -50,6 +50,7 @@ struct tide_lane {
 	bool has_block;        /* staging.head is a valid header */
 	bool block_known;      /* without one: the reason is known and no further damage */
 	uint32_t staging_lost; /* events that the staging block should hold and does not */
+	uint32_t unverified;   /* events of the staging block that are under no sum */
 	uint64_t from;         /* events ever of this lane that were overwritten, and are not shown */
 	uint64_t limit;        /* events ever of this lane to show; UINT64_MAX all */
 

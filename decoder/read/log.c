@@ -156,7 +156,15 @@ static bool index_file(struct tide_log *log)
 	uint64_t uid = log->process.super.file_uid;
 	if (!find_running(log))
 		return false;
-	struct tide_account_source source = {&log->file, g, uid, log->running, &log->damages, &log->carried};
+	struct tide_account_source source = {
+		.file = &log->file,
+		.geometry = g,
+		.file_uid = uid,
+		.running = log->running,
+		.checked = log->process.super.compat_flags & TIDE_COMPAT_CHECK,
+		.damages = &log->damages,
+		.carried = &log->carried,
+	};
 	prepare_env(log);
 	tide_control_read(&log->file, g, uid, &log->control);
 	check_control(log);

@@ -206,6 +206,8 @@ struct tide_losses {
 	uint64_t lost;        /* should be there and are not: holes, damaged frames */
 	uint64_t dropped[16]; /* by enum tide_loss, as the shim counted */
 	uint64_t frames, bad_frames, open_blocks;
+	uint64_t
+		unverified; /* of in_window: events that no checksum covers: the last few of a lane, or, before format 1.1, of a staging block */
 	uint64_t frame_events,
 		frame_bytes;        /* of the EVENTS frames in the ring: events, and bytes with headers and padding */
 	uint64_t order_anomalies;   /* SYNCs whose predecessor never came, or came too late */

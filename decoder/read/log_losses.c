@@ -54,6 +54,7 @@ static void sum_up(struct tide_log *log)
 		.frames = log->ring.count,
 		.bad_frames = log->env.bad_frames,
 		.open_blocks = log->account.open_blocks,
+		.unverified = log->account.unverified,
 		.order_anomalies = log->merge.anomalies,
 		.damage_count = log->damages.kept,
 		.damage = log->damages.place,

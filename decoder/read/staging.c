@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/sum.h"
 #include "format/wire.h"
 #include "read/account.h"
 
@@ -59,28 +60,55 @@ static enum block_read read_block(const struct tide_account_source *s, uint32_t 
 	return s->running && state == BLOCK_BAD ? BLOCK_BEING_BEGUN : state;
 }
 
-/* Events in the items; *ret_whole: the items end where the bytes do. */
-static uint32_t count_events(const struct tide_staging *staging, uint64_t *dict, uint32_t dict_cap, bool *ret_whole)
+/* Payload bytes that the check word covers. False: it is not theirs. */
+static bool check_sum(const struct tide_account_source *s, const struct tide_staging *staging, uint32_t *ret_covered)
+{
+	const struct tide_block *head = &staging->head;
+	uint32_t len = (uint32_t)head->check, at = 0;
+	*ret_covered = 0;
+	if (!s->checked || head->check == 0)
+		return true;
+	if (len > head->committed)
+		return false;
+	uint64_t sum = tide_sum_begin(s->file_uid, head->checksum);
+	sum = tide_sum_words(sum, staging->payload, &at, len);
+	if (tide_check_word(tide_sum_rest(sum, staging->payload, at, len), len) != head->check)
+		return false;
+	*ret_covered = len;
+	return true;
+}
+
+struct staged {
+	uint32_t events, unverified; /* of them, ends behind what is under the sum */
+	bool whole;                  /* the items end where the bytes do */
+};
+
+static struct staged count_events(const struct tide_staging *staging, uint32_t covered, uint64_t *dict,
+				  uint32_t dict_cap)
 {
 	struct tide_items items;
 	struct tide_item item;
-	uint32_t events = 0;
+	struct staged count = {0};
 	int got;
 	tide_items_init(&items, staging->payload, staging->head.committed, staging->head.ticks, dict, dict_cap);
-	while ((got = tide_items_next(&items, &item)) == 1)
-		events += item.is_event;
-	*ret_whole = got == 0;
-	return events;
+	while ((got = tide_items_next(&items, &item)) == 1) {
+		count.events += item.is_event;
+		count.unverified += item.is_event && items.in.at > staging->payload + covered;
+	}
+	count.whole = got == 0;
+	return count;
 }
 
 /* head.events runs ahead of `committed` by the one event that was being written. Anything else is damage. */
-static void check_events(const struct tide_account_source *s, struct tide_lane *lane, uint64_t *dict, uint32_t cap)
+static void check_events(const struct tide_account_source *s, struct tide_lane *lane, uint32_t covered, uint64_t *dict)
 {
 	struct tide_block *head = &lane->staging.head;
-	bool whole;
-	uint32_t told = head->events, found = count_events(&lane->staging, dict, cap, &whole);
+	uint32_t told = head->events;
+	struct staged count = count_events(&lane->staging, covered, dict, tide_items_words(s->geometry->block_len));
+	uint32_t found = count.events;
 	head->events = found;
-	if (s->running || (whole && (told == found || told == found + 1)))
+	lane->unverified = count.unverified;
+	if (s->running || (count.whole && (told == found || told == found + 1)))
 		return;
 	lane->staging_lost = told > found ? told - found : 0;
 	tide_damage_add(s->damages, s->geometry->staging_off + (uint64_t)lane->index * s->geometry->block_len,
@@ -108,19 +136,25 @@ static bool take_block(const struct tide_account_source *s, struct tide_lane *la
 		       uint64_t *dict)
 {
 	uint64_t offset = s->geometry->staging_off + (uint64_t)lane->index * s->geometry->block_len;
+	uint32_t covered = 0;
+	/* of a log that is being written the word may have been copied in two halves */
+	bool sum_good = state != BLOCK_GOOD || check_sum(s, &lane->staging, &covered) || s->running;
 	lane->has_block = state == BLOCK_GOOD;
 	lane->block_known = state == BLOCK_BEING_BEGUN || s->running;
-	if (state == BLOCK_GOOD)
-		check_events(s, lane, dict, tide_items_words(s->geometry->block_len));
-	if (state != BLOCK_BAD)
+	if (state == BLOCK_GOOD && sum_good)
+		check_events(s, lane, covered, dict);
+	if (state != BLOCK_BAD && sum_good)
 		return state != BLOCK_NOMEM;
 	bool header_good = lane->staging.head.magic == TIDE_MAGIC_BLOCK;
-	lane->has_block = header_good; /* then `committed` is wrong, and all it held is lost */
+	lane->has_block = header_good; /* then `committed` or what it held is wrong, and all is lost */
 	lane->staging_lost = header_good ? lane->staging.head.events : 0;
 	lane->staging.head.events = lane->staging.head.committed = 0;
 	lane->block_known = true;
 	tide_damage_add(s->damages, offset, s->geometry->block_len, "staging block of lane %" PRIu32 ": %s",
-			lane->index, header_good ? "length" : "header");
+			lane->index,
+			!sum_good     ? "checksum"
+			: header_good ? "length"
+				      : "header");
 	return true;
 }
 

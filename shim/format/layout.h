@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define TIDE_VERSION_MAJOR 1
-#define TIDE_VERSION_MINOR 0
+#define TIDE_VERSION_MINOR 1
 
 #define TIDE_PAGE 4096u
 #define TIDE_FILE_MIN (256u << 10)
@@ -39,6 +39,8 @@
 
 /* Incompatible flags: a reader that does not know a set bit must refuse the file. None is defined yet. */
 #define TIDE_INCOMPAT_KNOWN UINT64_C(0)
+/* Compatible flags: staging blocks have a check word (1.1). */
+#define TIDE_COMPAT_CHECK UINT64_C(1)
 
 /* ---- superblock: at 0 and, the same bytes, in the last page. Immutable after creation; a hint only. ---- */
 struct tide_superblock {
@@ -108,6 +110,7 @@ enum tide_control_word {
 	TIDE_CTL_SEALED_FRAMES = 18, /* frames ever published; the next frame's sequence number at least */
 	TIDE_CTL_DEFS_USED = 19,     /* bytes of the definition region handed out */
 	TIDE_CTL_SEGMENT = 20, /* segments ever begun: current is (n - 1) mod segments, lap (n - 1) / segments + 1 */
+	TIDE_CTL_LANES = 21,   /* lanes that ever began a block; 0 before format 1.1 */
 	TIDE_CTL_WORDS = 32
 };
 struct tide_control {
@@ -160,7 +163,8 @@ struct tide_block {
 	uint32_t committed; /* payload bytes that are whole items: release store, read with acquire */
 	uint32_t events;    /* events in them: stored before `committed`, so it may run ahead by one */
 	uint32_t state;     /* enum tide_block_state */
-	uint8_t rest[40];
+	uint64_t check;     /* low half: so many payload bytes; high half: sum over them (sum.h) */
+	uint8_t rest[32];
 };
 enum tide_block_state { TIDE_BLOCK_EMPTY = 0, TIDE_BLOCK_OPEN = 1, TIDE_BLOCK_SEALING = 2 };
 #define TIDE_BLOCK_CHECKED ((uint32_t)offsetof(struct tide_block, checksum))
@@ -217,6 +221,7 @@ _Static_assert(sizeof(struct tide_control) == 16 + TIDE_CTL_WORDS * 16, "control
 _Static_assert(sizeof(struct tide_def) == 24, "definition");
 _Static_assert(sizeof(struct tide_block) == 128, "block");
 _Static_assert(TIDE_BLOCK_CHECKED == 72, "block.checksum");
+_Static_assert(offsetof(struct tide_block, check) == 88, "block.check: stored as one word");
 _Static_assert(sizeof(struct tide_segment) == 64, "segment");
 _Static_assert(sizeof(struct tide_frame) == 128, "frame");
 _Static_assert(TIDE_FRAME_CHECKED == 120, "frame.header_checksum");

@@ -29,7 +29,7 @@ static void fix_blocks(struct mklog *m, uint8_t *file)
 {
 	for (uint32_t i = 0; i < m->g.lanes; i++) {
 		struct tide_block *b = (struct tide_block *)(file + m->g.staging_off + (uint64_t)i * m->g.block_len);
-		b->checksum = (uint32_t)tide_checksum(b, TIDE_BLOCK_CHECKED, m->super.file_uid);
+		mklog_fix_block(m, b);
 	}
 }
 

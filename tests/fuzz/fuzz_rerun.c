@@ -89,14 +89,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	}
 	memcpy(file, m->file, m->g.file_size);
-	for (size_t i = 0; i + 4 <= size;
-	     i += 4) { /* edits inside staging blocks, which have no checksum of their content */
+	for (size_t i = 0; i + 4 <= size; i += 4) { /* edits inside staging blocks */
 		uint64_t offset = (data[i] | (uint64_t)data[i + 1] << 8 | (uint64_t)data[i + 2] << 16);
 		file[m->g.staging_off + offset % ((uint64_t)m->g.lanes * m->g.block_len)] = data[i + 3];
 	}
 	for (uint32_t i = 0; i < m->g.lanes; i++) {
 		struct tide_block *b = (struct tide_block *)(file + m->g.staging_off + (uint64_t)i * m->g.block_len);
-		b->checksum = (uint32_t)tide_checksum(b, TIDE_BLOCK_CHECKED, m->super.file_uid);
+		mklog_fix_block(m, b);
 	}
 	if (ftruncate(fd, (off_t)m->g.file_size) != 0 || pwrite(fd, file, m->g.file_size, 0) != (ssize_t)m->g.file_size)
 		abort();

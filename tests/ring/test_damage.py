@@ -17,11 +17,11 @@ def bend(tmp_path, name, *how):
     assert (coverage["evicted"] > 0) == (name == "wrapped") and coverage["lost"] == 0, coverage
     bent = harness.run([harness.BUILD / "tools" / "bend", log, *how], timeout=7200)
     assert bent.returncode == 0, bent.stdout.decode() + bent.stderr.decode()
-    assert b"silent 0, wrong sums 0" in bent.stdout
+    assert b"out of scope 0, silent 0, wrong sums 0" in bent.stdout  # it exited: every event is under a checksum
     return {key: int(value) for key, value in (p.rsplit(" ", 1) for p in bent.stdout.decode().strip().split(", "))}
 
 
 @pytest.mark.parametrize("name", LOGS)
 def test_cut_at_every_byte_and_every_bit_of_headers(tmp_path, name):
     counts = bend(tmp_path, name, "every", STEP)
-    assert counts["told"] > (256 << 10) // STEP and counts["out of scope"] < counts["told"] // 20, counts
+    assert counts["told"] > (256 << 10) // STEP, counts
