@@ -77,7 +77,7 @@ static void edit(struct mklog *m, uint8_t *file, uint8_t how, const uint8_t *dat
 		fix_defs(m, file);
 }
 
-static void read_whole(struct tide_log *log)
+static void read_whole(struct tide_log *log, bool again)
 {
 	struct tide_event e;
 	uint64_t seen = 0;
@@ -99,6 +99,8 @@ static void read_whole(struct tide_log *log)
 	const struct tide_losses *l = tide_log_losses(log);
 	if (seen != l->in_window || l->recorded != l->in_window + l->evicted + l->lost)
 		abort();
+	if (!again)
+		return;
 	tide_log_rewind(log);
 	while (tide_log_next(log, &e) == 1)
 		seen--;
@@ -114,7 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static char path[64];
 	if (!m) {
 		struct mklog_options o = {
-			.seed = 12, .size = TIDE_FILE_MIN, .events = 1500, .lanes = 3, .depth = 6, .python = true};
+			.seed = 12, .size = TIDE_FILE_MIN, .events = 700, .lanes = 3, .depth = 6, .python = true};
 		m = mklog_make(&o);
 		fd = memfd_create("log", MFD_CLOEXEC);
 		file = malloc(m->g.file_size);
@@ -133,7 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct tide_log *log;
 	struct tide_error err;
 	if (tide_log_open(path, &log, &err) == TIDE_OK) {
-		read_whole(log);
+		read_whole(log, size % 4 == 1);
 		tide_log_free(log);
 	}
 	return 0;

@@ -197,6 +197,9 @@ static int storm(void)
 	return 0;
 }
 
+/* Seconds that a fork may take, and what its child then does: a deadlock ends here, however many forks there are. */
+#define WATCHDOG 30
+
 static atomic_bool stop;
 static void *allocate(void *arg)
 {
@@ -211,21 +214,23 @@ static int fork_among_threads(void)
 {
 	pthread_t id[8];
 	unsigned good = 0;
-	alarm(100); /* a deadlock ends here */
 	for (int i = 0; i < 8; i++)
 		pthread_create(&id[i], NULL, allocate, NULL);
 	for (unsigned i = 0; i < number; i++) {
+		alarm(WATCHDOG);
 		pid_t pid = fork();
 		if (pid == 0) {
-			alarm(50);
+			alarm(WATCHDOG);
 			busy(i % 10 == 0 ? 3 : 1);
 			_exit(7);
 		}
 		good += reap(pid) == 7;
 	}
+	alarm(WATCHDOG);
 	stop = true;
 	for (int i = 0; i < 8; i++)
 		pthread_join(id[i], NULL);
+	alarm(0);
 	printf("%u\n", good);
 	return 0;
 }

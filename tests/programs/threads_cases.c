@@ -1,5 +1,5 @@
 /*
- * Threads, their ends, and what interrupts them: threads_cases CASE [NUMBER]. Each prints what it saw, the same with and without
+ * Threads, their ends, and what interrupts them: threads_cases CASE [NUMBER [EVENTS]]. Each prints what it saw, the same with and without
  * the shim.
  */
 #include <errno.h>
@@ -170,6 +170,43 @@ static int many_tiny(void)
 	pthread_barrier_init(&together, NULL, number);
 	for (unsigned i = 0; i < number; i++)
 		start(&id[i], &attr, stays, NULL);
+	for (unsigned i = 0; i < number; i++)
+		pthread_join(id[i], NULL);
+	free(id);
+	printf("%u\n", finished);
+	return 0;
+}
+
+/* `number` threads at once, each with so many events: three in four blocks die at once, the others twelve blocks later. */
+static unsigned events_each;
+static void *is_busy(void *arg)
+{
+	void *slot[4] = {NULL};
+	pthread_barrier_wait(&together);
+	for (unsigned i = 0; i < events_each / 2; i++) {
+		void *block = malloc(24 + i % 60 * 16);
+		if (i % 4 == 0) {
+			void *old = slot[i / 4 % 4];
+			slot[i / 4 % 4] = block;
+			block = old;
+		}
+		free(block);
+	}
+	for (unsigned i = 0; i < 4; i++)
+		free(slot[i]);
+	pthread_barrier_wait(&together);
+	finished++;
+	return arg;
+}
+static int many_busy(void)
+{
+	pthread_t *id = malloc(number * sizeof *id);
+	pthread_attr_t attr;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 65536);
+	pthread_barrier_init(&together, NULL, number);
+	for (unsigned i = 0; i < number; i++)
+		start(&id[i], &attr, is_busy, NULL);
 	for (unsigned i = 0; i < number; i++)
 		pthread_join(id[i], NULL);
 	free(id);
@@ -360,6 +397,7 @@ static const struct {
 	{"freed_by_others", freed_by_others},
 	{"cancellation", cancellation},
 	{"many_tiny", many_tiny},
+	{"many_busy", many_busy},
 	{"alternate_stack", alternate_stack},
 	{"signal_storm", signal_storm},
 	{"jump_storm", jump_storm},
@@ -370,6 +408,7 @@ static const struct {
 int main(int argc, char **argv)
 {
 	number = argc > 2 ? (unsigned)atoi(argv[2]) : 0;
+	events_each = argc > 3 ? (unsigned)atoi(argv[3]) : 0;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases && argc > 1; i++)
 		if (strcmp(cases[i].name, argv[1]) == 0)
 			return cases[i].run();

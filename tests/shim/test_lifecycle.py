@@ -11,9 +11,10 @@ FORKS = os.environ.get("TIDEMARK_TEST_FORKS", "60")  # the long tier has 1,000
 STORM = os.environ.get("TIDEMARK_TEST_STORM", "150")  # and 10,000
 
 
-def lifecycle(tmp_path, *arguments, status=0, **env):
+def lifecycle(tmp_path, *arguments, status=0, timeout=120, **env):
     """What info says of every log."""
-    return [harness.answer("info", log) for log in same([PROGRAM, *arguments], tmp_path, status=status, env=env)]
+    logs = same([PROGRAM, *arguments], tmp_path, status=status, env=env, timeout=timeout)
+    return [harness.answer("info", log) for log in logs]
 
 
 def ends(logs):
@@ -91,14 +92,14 @@ def test_exec_that_fails(tmp_path):
 
 def test_fork_and_exec_leave_no_files(tmp_path):
     """P28: only the parent has a log; the children exec into what TIDEMARK_EXE leaves out."""
-    logs = lifecycle(tmp_path, "storm", STORM, TIDEMARK_EXE="*lifecycle")
+    logs = lifecycle(tmp_path, "storm", STORM, TIDEMARK_EXE="*lifecycle", timeout=60 + int(STORM))
     assert len(logs) == 1
     no_loss(logs)
 
 
 def test_fork_among_allocating_threads(tmp_path):
-    """P22, P23: locks of threads that the child does not have never hold it up."""
-    logs = lifecycle(tmp_path, "fork_among_threads", FORKS, TIDEMARK_SIZE="2M")
+    """P22, P23: locks of threads that the child does not have never hold it up: none takes 30 seconds, which the program watches."""
+    logs = lifecycle(tmp_path, "fork_among_threads", FORKS, TIDEMARK_SIZE="2M", timeout=60 + 2 * int(FORKS))
     assert len(logs) == int(FORKS) + 1
     assert ends(logs) == ["exit"] * len(logs)
     no_loss(logs, but=["no_space"])  # the parent's: its threads wait 30 ms for one that compresses, and fork can take longer

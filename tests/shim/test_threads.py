@@ -7,10 +7,11 @@ from twice import same
 
 PROGRAM = harness.PROGRAMS / "threads_cases"
 CHURN = os.environ.get("TIDEMARK_TEST_CHURN", "4000")  # the long tier has 100,000
+MANY = os.environ.get("TIDEMARK_TEST_MANY", "200x2000")  # threads at once, and events of each; the long tier has 1000x100000
 
 
 def info_of(tmp_path, *arguments, **env):
-    log, = same([PROGRAM, *arguments], tmp_path, env=env)
+    log, = same([PROGRAM, *arguments], tmp_path, env=env, timeout=7200)
     info = harness.answer("info", log)
     assert not info["damaged"] and info["process"]["end"] == "exit"
     losses = info["coverage"]["lost_by_reason"]
@@ -52,6 +53,21 @@ def test_many_threads_on_tiny_stacks(tmp_path):
     info, losses, _ = info_of(tmp_path, "many_tiny", 700, TIDEMARK_SIZE="4M")
     assert info["coverage"]["events"] >= 700 * 42 and set(losses) <= {"no_space", "reentrant"}
     assert sum(losses.values()) < info["coverage"]["events"] // 100
+
+
+@pytest.mark.parametrize("size", ["8M", "64M"])
+def test_many_busy_threads(tmp_path, size):
+    """P15: more threads than lanes in 8 MiB, all allocating at once: every event is recorded or counted, and none that lives is wrong."""
+    threads, events = (int(n) for n in MANY.split("x"))
+    info, losses, log = info_of(tmp_path, "many_busy", threads, events, TIDEMARK_SIZE=size)
+    assert set(losses) <= {"no_space", "reentrant"}
+    counted, dropped = info["coverage"]["events"], sum(losses.values())
+    assert threads * events <= counted + dropped <= threads * (events + 8) + 100, losses
+    coverage = info["coverage"]
+    assert coverage["lost"] == 0 and counted == coverage["in_window"] + coverage["evicted"]
+    totals = harness.answer("report", log)["totals"]
+    if not dropped:
+        assert totals["allocs"] - totals["frees"] < 50 and totals["live_blocks"] < 50
 
 
 def test_alternate_stack(tmp_path):
