@@ -67,7 +67,8 @@ def test_many_busy_threads(tmp_path, size):
     assert coverage["lost"] == 0 and counted == coverage["in_window"] + coverage["evicted"]
     totals = harness.answer("report", log)["totals"]
     if not dropped:
-        assert totals["allocs"] - totals["frees"] < 50 and totals["live_blocks"] < 50
+        # libc keeps the stacks of threads that are gone, and with each a block for its thread-local memory
+        assert totals["allocs"] - totals["frees"] == totals["live_blocks"] < threads + 50
 
 
 def test_alternate_stack(tmp_path):
