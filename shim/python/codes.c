@@ -16,15 +16,10 @@
 #define IDS_MOST (1u << 24)
 #define TEXT_MOST 4096u
 
-struct known {
-	_Atomic uintptr_t code; /* stored last; 0: free. An address stays: it will be used for code again */
-	_Atomic uint32_t id;    /* 0: the code object died */
-};
-
 /* By address, open addressing. Grown under the lock into new memory; the old stays, as somebody may be reading it. */
 struct table {
 	uint32_t mask, used;
-	struct known slot[];
+	struct tide_py_known slot[]; /* of code objects by address; an address stays: it will be used for code again */
 };
 
 /* By content, under the lock: what is compiled again and again is one code object to a reader, and is defined once. */
@@ -34,6 +29,7 @@ struct content {
 };
 
 static struct table *_Atomic table;
+const struct tide_py_known *_Atomic tide_py_known;
 static struct {
 	struct content *slot;
 	uint32_t mask, used;
@@ -172,10 +168,10 @@ static uint32_t home(uintptr_t code)
 }
 
 /* NULL: an address without code so far. */
-static struct known *find(struct table *t, uintptr_t code)
+static struct tide_py_known *find(struct table *t, uintptr_t code)
 {
 	for (uint32_t i = home(code); t; i++) {
-		struct known *k = &t->slot[i & t->mask];
+		struct tide_py_known *k = &t->slot[i & t->mask];
 		uintptr_t there = atomic_load_explicit(&k->code, memory_order_acquire);
 		if (there == code)
 			return k;
@@ -192,7 +188,7 @@ static void insert(struct table *t, uintptr_t code, uint32_t id)
 	uintptr_t there;
 	while ((there = atomic_load_explicit(&t->slot[i & t->mask].code, memory_order_relaxed)) && there != code)
 		i++;
-	struct known *k = &t->slot[i & t->mask];
+	struct tide_py_known *k = &t->slot[i & t->mask];
 	t->used += there == 0;
 	atomic_store_explicit(&k->id, id, memory_order_relaxed);
 	atomic_store_explicit(&k->code, code, memory_order_release);
@@ -216,20 +212,27 @@ static struct table *room_for_one(void)
 			insert(t, code, atomic_load_explicit(&old->slot[i].id, memory_order_relaxed));
 	}
 	atomic_store_explicit(&table, t, memory_order_release);
+	atomic_store_explicit(&tide_py_known, t->slot, memory_order_release);
 	return t;
+}
+
+static void believe_nothing(void)
+{
+	atomic_store_explicit(&stale, true, memory_order_release);
+	atomic_store_explicit(&tide_py_known, NULL, memory_order_release);
 }
 
 /* The lock keeps a table that is being grown from copying what has died. */
 static void on_dealloc(void *code)
 {
-	struct known *k = find(atomic_load_explicit(&table, memory_order_acquire), (uintptr_t)code);
+	struct tide_py_known *k = find(atomic_load_explicit(&table, memory_order_acquire), (uintptr_t)code);
 	if (k && tide_lock_within(&lock)) {
 		k = find(atomic_load_explicit(&table, memory_order_relaxed), (uintptr_t)code);
 		if (k)
 			atomic_store_explicit(&k->id, 0, memory_order_relaxed);
 		tide_unlock(&lock);
 	} else if (k) {
-		atomic_store_explicit(&stale, true, memory_order_release);
+		believe_nothing();
 	}
 	if (k)
 		atomic_fetch_add_explicit(&tide_py.code_deaths, 1, memory_order_release);
@@ -269,11 +272,16 @@ static uint32_t learn(const uint8_t *code)
 /* A code object that is on the calling thread's stack cannot die meanwhile, so its slot does not change. */
 uint32_t tide_py_code_id(const uint8_t *code)
 {
-	struct known *k = find(atomic_load_explicit(&table, memory_order_acquire), (uintptr_t)code);
+	struct tide_py_known *k = find(atomic_load_explicit(&table, memory_order_acquire), (uintptr_t)code);
 	uint32_t id = k ? atomic_load_explicit(&k->id, memory_order_relaxed) : 0;
 	if (__builtin_expect(id && !atomic_load_explicit(&stale, memory_order_relaxed), 1))
 		return id;
 	return learn(code);
+}
+
+const struct tide_py_known *tide_py_known_code(const uint8_t *code)
+{
+	return find(atomic_load_explicit(&table, memory_order_acquire), (uintptr_t)code);
 }
 
 /* Ids stay what they are: the child's log gets the parent's definitions of code (inherit.h). But if another thread was in the
@@ -281,7 +289,7 @@ uint32_t tide_py_code_id(const uint8_t *code)
 void tide_py_codes_fork_child(void)
 {
 	if (!tide_trylock(&lock)) {
-		atomic_store_explicit(&stale, true, memory_order_relaxed);
+		believe_nothing();
 		atomic_fetch_add_explicit(&tide_py.code_deaths, 1, memory_order_relaxed);
 		contents.slot = NULL;
 		contents.mask = contents.used = 0;

@@ -1,4 +1,5 @@
 #include "format/items.h"
+#include "python/compare.h"
 #include "python/interp.h"
 
 static void put(struct tide_kept *k, uint64_t word, struct tide_words *ret)

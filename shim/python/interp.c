@@ -103,6 +103,5 @@ void tide_python_fork_child(void)
 	tide_py_codes_fork_child();
 	tide_py_arenas_fork_child();
 	tide_py_sites_fork_child();
-	tide_py_objects_fork_child();
 	define();
 }

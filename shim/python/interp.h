@@ -58,19 +58,27 @@ void tide_py_arenas_fork_child(void);
 
 /* objects.c: from inside the first arena callback, when no later set-up of the interpreter undoes it. */
 void tide_py_hook_objects(void);
-void tide_py_objects_fork_child(void);
 
 /* codes.c: id of a code object on the calling thread's stack, defined at first sight; 0: unknown. */
 uint32_t tide_py_code_id(const uint8_t *code);
+struct tide_py_known {
+	_Atomic uintptr_t code; /* stored last; 0: free */
+	_Atomic uint32_t id;    /* 0: the code object died */
+};
+/* The table of them, for who remembers places in it; NULL while what is in it is not to be believed. An older one can still be
+ * read, but deaths are not told in it. */
+extern const struct tide_py_known *_Atomic tide_py_known;
+/* Its place in that table, if that has not changed meanwhile; NULL: it has none. */
+const struct tide_py_known *tide_py_known_code(const uint8_t *code);
 uint32_t tide_py_last_code_id(void);
 void tide_py_codes_fork_child(void);
 
 /* sites.c */
 #define TIDE_PY_SITE_UNKNOWN 0u
 #define TIDE_PY_SITE_OVERFLOW UINT16_MAX
-extern uint16_t tide_py_site_no_frames; /* that of allocations outside of any frame, once there was one */
-/* The site of an allocation by the calling thread, made at its first sight. */
-uint16_t tide_py_site_here(void);
+/* A block of at most 512 bytes that the calling thread, which has the GIL, was just given: if it is in an arena, its mark gets
+ * the site of the thread's stack, which is made at its first sight. */
+void tide_py_mark(const void *block);
 void tide_py_sites_init(void);
 /* A set of sites, by number. */
 struct tide_py_site_set {

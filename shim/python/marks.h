@@ -32,20 +32,19 @@ void tide_py_marks_drop(uintptr_t base, size_t bytes);
 
 static inline struct tide_py_unit *tide_py_unit_slot(uintptr_t number)
 {
-	uintptr_t i = number, there;
-	while ((there = atomic_load_explicit(&tide_py_marks.unit[i % TIDE_PY_UNIT_SLOTS].number,
-					     memory_order_acquire)) &&
-	       there != number)
-		i++;
-	return &tide_py_marks.unit[i % TIDE_PY_UNIT_SLOTS];
+	struct tide_py_unit *u = &tide_py_marks.unit[number % TIDE_PY_UNIT_SLOTS];
+	for (uintptr_t i = number, there;
+	     (there = atomic_load_explicit(&u->number, memory_order_acquire)) && __builtin_expect(there != number, 0);)
+		u = &tide_py_marks.unit[++i % TIDE_PY_UNIT_SLOTS];
+	return u;
 }
 
 /* The mark of a block. NULL: nothing near it was ever an arena. */
 static inline uint16_t *tide_py_mark_of(const void *block)
 {
-	uintptr_t at = (uintptr_t)block;
-	struct tide_py_unit *u = tide_py_unit_slot(at >> tide_py_marks.shift);
-	if (!atomic_load_explicit(&u->number, memory_order_relaxed))
+	uintptr_t at = (uintptr_t)block, number = at >> tide_py_marks.shift;
+	struct tide_py_unit *u = tide_py_unit_slot(number);
+	if (__builtin_expect(atomic_load_explicit(&u->number, memory_order_relaxed) != number, 0))
 		return NULL;
 	return u->marks + (at & ((UINT64_C(1) << tide_py_marks.shift) - 1)) / TIDE_PY_GRANULE;
 }

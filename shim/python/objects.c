@@ -3,15 +3,12 @@
  * site that allocated it; then frees are not looked at, and go past us. Blocks that are not in a pool come from malloc,
  * whose hook records them; so a wrapper looks only at addresses inside known arenas.
  */
-#include "init.h"
 #include "python/interp.h"
-#include "python/marks.h"
 #include "record.h"
 #include "shadow.h"
 
 enum { DOMAIN_MEM = 1, DOMAIN_OBJ = 2 };
 #define POOL_BLOCK_MOST 512u /* obmalloc.c, SMALL_REQUEST_THRESHOLD; what is bigger is never in a pool */
-#define LOOK_EVERY 4096u     /* allocations between looks at the clock, a power of two */
 
 /* The allocator that a wrapper stands in front of. In `objects` mode ctx points here. */
 static struct tide_py_allocator inner[3];
@@ -68,27 +65,10 @@ static void on_free(void *ctx, void *block)
 
 /* ---- sites: a wrapper for each domain, so that the inner free can stay in its place with its own ctx ---- */
 
-static unsigned calls = LOOK_EVERY - 1; /* racy, and only ever approximate */
-
-__attribute__((noinline)) static void look(const void *block)
-{
-	tide_py_learn_skew(block);
-	tide_adopt_file(); /* a forked child that allocates so much is worth a log, though it wrote few events */
-	tide_record_look();
-}
-
 static inline void mark(const void *block, size_t size)
 {
-	if (size > POOL_BLOCK_MOST || !block || !tide_on())
-		return;
-	uint16_t *at = tide_py_mark_of(block);
-	if (!at)
-		return;
-	uint16_t site = *at = tide_py_site_here();
-	if (__builtin_expect(++calls % LOOK_EVERY == 0, 0))
-		look(block);
-	else if (__builtin_expect(site == tide_py_site_no_frames, 0))
-		tide_record_look(); /* an interpreter that finalizes runs without frames */
+	if (__builtin_expect(size <= POOL_BLOCK_MOST && block && tide_on(), 1))
+		tide_py_mark(block);
 }
 
 static void *mem_malloc(void *ctx, size_t size)
@@ -131,11 +111,6 @@ static void *obj_realloc(void *ctx, void *block, size_t size)
 	void *now = inner[DOMAIN_OBJ].realloc(ctx, block, size);
 	mark(now, size);
 	return now;
-}
-
-void tide_py_objects_fork_child(void)
-{
-	calls = 0;
 }
 
 static struct tide_py_allocator wrapper_of(int domain)

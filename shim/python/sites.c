@@ -14,15 +14,18 @@
 #include "format/items.h"
 #include "init.h"
 #include "lock.h"
+#include "python/compare.h"
 #include "python/interp.h"
+#include "python/marks.h"
 #include "record.h"
 #include "sys.h"
 
 #define NODES_MOST (1u << 19)
 #define FIRST_SLOTS 4096u
 #define SITES_MOST (TIDE_PY_SITE_OVERFLOW - 1u)
-#define MEMO 512u
-#define BATCH 65536u /* bytes of one PYSTACKS definition */
+#define MEMO 2048u
+#define LOOK_EVERY 4096u /* allocations between looks at the clock, a power of two */
+#define BATCH 65536u     /* bytes of one PYSTACKS definition */
 
 struct node {
 	uint64_t word;
@@ -30,19 +33,20 @@ struct node {
 	uint16_t site; /* 0: nothing was allocated with just this stack */
 };
 
-/* What a frame's node was, by what the frame was known by. Void when a code object dies. */
+/* What a frame's node was, by what the frame was known by, and while its code object lives. */
 struct memo {
 	uint64_t at;
-	uint32_t parent, node; /* node 0: free */
+	uint32_t node; /* 0: free */
+	uint32_t code; /* in mine.known */
 };
 
 /* Of one thread; given back when it ends. */
 struct mine {
 	struct tide_py_stack stack; /* known[i]: the node of the stack up to frame i */
 	struct memo memo[MEMO];
-	uint32_t deaths;
-	struct mine *next; /* free ones */
-	struct mine *all;  /* every one there is */
+	const struct tide_py_known *known; /* tide_py_known, when what is in the memo was looked up */
+	struct mine *next;                 /* free ones */
+	struct mine *all;                  /* every one there is */
 };
 
 static __thread struct {
@@ -65,11 +69,10 @@ static struct {
 	uint32_t cut; /* the node of CUT_LIMIT below the root */
 	struct mine *free, *all;
 	uint8_t *batch;
+	uint32_t calls; /* racy, and only ever approximate */
 	pthread_key_t key;
 	bool has_key;
 } tree;
-
-uint16_t tide_py_site_no_frames = TIDE_PY_SITE_OVERFLOW;
 
 static void thread_ends(void *arg)
 {
@@ -139,6 +142,7 @@ void tide_py_sites_init(void)
 	tree.defined = tide_sys_memory(2 * sizeof *tree.defined);
 	tree.swept = tree.defined + 1;
 	tree.nodes = 1;
+	tree.calls = LOOK_EVERY - 1;
 	if (!tree.node || !tree.site_node || !tree.spare || !tree.defined || !grow() ||
 	    !(tree.cut = child_of(0, TIDE_WORD_CUT_LIMIT)))
 		tree.node = NULL;
@@ -161,6 +165,7 @@ static struct mine *take_mine(void)
 	tide_unlock(&tree.lock);
 	if (!m)
 		return NULL;
+	m->stack.alone = true;
 	self.mine = m;
 	if (tree.has_key)
 		pthread_setspecific(tree.key,
@@ -211,9 +216,9 @@ __attribute__((noinline)) static void sweep(void)
 
 static inline struct memo *memo_of(struct mine *m, uint32_t parent, uint64_t at)
 {
-	return &m->memo[((at ^ (uint64_t)parent << 7) * UINT64_C(0x9e3779b97f4a7c15)) >> 55];
+	return &m->memo[((at ^ (uint64_t)parent << 7) * UINT64_C(0x9e3779b97f4a7c15)) >> 53];
 }
-_Static_assert(MEMO == 1u << (64 - 55), "memo's hash");
+_Static_assert(MEMO == 1u << (64 - 53), "memo's hash");
 
 /* The node of frame i, below `parent`. 0: it cannot be told. */
 __attribute__((noinline)) static uint32_t learn(struct mine *m, uint32_t parent, uint32_t i)
@@ -227,8 +232,9 @@ __attribute__((noinline)) static uint32_t learn(struct mine *m, uint32_t parent,
 	uint32_t node = child_of(nearly_full() ? tree.cut : parent, word);
 	tide_unlock(&tree.lock);
 	/* a code object that could not be defined now may be later */
-	if (tide_word_code(word))
-		*memo_of(m, parent, s->seen[i].at) = (struct memo){s->seen[i].at, parent, node};
+	const struct tide_py_known *k = tide_word_code(word) ? tide_py_known_code(tide_py_stack_code(s, i)) : NULL;
+	if (k && m->known && m->known == atomic_load_explicit(&tide_py_known, memory_order_acquire))
+		*memo_of(m, parent, s->seen[i].at) = (struct memo){s->seen[i].at, node, (uint32_t)(k - m->known)};
 	return node;
 }
 
@@ -236,7 +242,10 @@ static inline uint32_t node_of(struct mine *m, uint32_t parent, uint32_t i)
 {
 	uint64_t at = m->stack.seen[i].at;
 	const struct memo *k = memo_of(m, parent, at);
-	if (__builtin_expect(k->at == at && k->parent == parent && k->node, 1))
+	const struct node *n = &tree.node[k->node];
+	if (__builtin_expect(k->at == at && k->node && (n->parent == parent || n->parent == tree.cut), 1) &&
+	    __builtin_expect(
+		    atomic_load_explicit(&m->known[k->code].id, memory_order_relaxed) == tide_word_code(n->word), 1))
 		return k->node;
 	return learn(m, parent, i);
 }
@@ -264,8 +273,6 @@ __attribute__((noinline)) static uint16_t new_site(uint32_t node)
 	if (!tide_trylock(&tree.lock))
 		return TIDE_PY_SITE_UNKNOWN;
 	uint16_t site = number_for(node);
-	if (node == 0 && site)
-		tide_py_site_no_frames = site;
 	tide_unlock(&tree.lock);
 	if (site)
 		return site;
@@ -274,12 +281,13 @@ __attribute__((noinline)) static uint16_t new_site(uint32_t node)
 }
 
 /* Nodes of frames `i` and further in, which are not known. Returns the innermost's, UINT32_MAX: it cannot be told. */
-static inline uint32_t name_frames(struct mine *m, uint32_t i)
+__attribute__((noinline)) static uint32_t name_frames(struct mine *m, uint32_t i)
 {
 	struct tide_py_stack *s = &m->stack;
 	uint32_t node = i ? (uint32_t)s->known[i - 1] : s->base ? tree.cut : 0;
-	if (__builtin_expect(m->deaths != s->deaths, 0)) {
-		m->deaths = s->deaths;
+	const struct tide_py_known *known = atomic_load_explicit(&tide_py_known, memory_order_acquire);
+	if (__builtin_expect(m->known != known, 0)) {
+		m->known = known;
 		memset(m->memo, 0, sizeof m->memo);
 	}
 	for (; i < s->depth; i++) {
@@ -303,17 +311,47 @@ static inline const uint8_t *own_state(void)
 	return __builtin_expect(of == (pthread_t)__builtin_thread_pointer(), 1) ? state : tide_py.thread_state();
 }
 
-uint16_t tide_py_site_here(void)
+static inline uint16_t site_of(uint32_t node)
 {
-	struct mine *m = __builtin_expect(self.mine != NULL, 1) ? self.mine : take_mine();
-	uint32_t limit = tide_config.stack_limit;
-	if (!m)
-		return TIDE_PY_SITE_UNKNOWN;
-	uint32_t node = limit ? name_frames(m, tide_py_stack_update(&m->stack, own_state(), limit)) : 0;
-	if (node == UINT32_MAX)
+	if (__builtin_expect(node == UINT32_MAX, 0))
 		return TIDE_PY_SITE_UNKNOWN;
 	uint16_t site = tree.node[node].site;
 	return __builtin_expect(site != 0, 1) ? site : new_site(node);
+}
+
+/* The stack has changed, or there is none. */
+__attribute__((noinline)) static void mark_changed(struct mine *m, uint16_t *at, uint32_t same)
+{
+	*at = site_of(name_frames(m, same));
+	if (!m->stack.depth)
+		tide_record_look(); /* an interpreter that finalizes runs without frames */
+}
+
+__attribute__((noinline)) static void look(const void *block)
+{
+	tide_py_learn_skew(block);
+	tide_adopt_file(); /* a forked child that allocates so much is worth a log, though it wrote few events */
+	tide_record_look();
+}
+
+void tide_py_mark(const void *block)
+{
+	uint16_t *at = tide_py_mark_of(block);
+	struct mine *m = self.mine;
+	if (!at)
+		return;
+	if (__builtin_expect(!m, 0) && !(m = take_mine())) {
+		*at = TIDE_PY_SITE_UNKNOWN;
+		return;
+	}
+	struct tide_py_stack *s = &m->stack;
+	uint32_t limit = tide_config.stack_limit, same = tide_py_stack_update(s, limit ? own_state() : NULL, limit);
+	if (__builtin_expect(same == s->depth && same, 1))
+		*at = site_of((uint32_t)s->known[same - 1]);
+	else
+		mark_changed(m, at, same);
+	if (__builtin_expect(++tree.calls % LOOK_EVERY == 0, 0))
+		look(block);
 }
 
 /* ---- definitions (FORMAT.md 4, PYSTACKS) ---- */
@@ -403,6 +441,7 @@ void tide_py_sites_fork_child(void)
 	if (tree.defined)
 		memset(tree.defined, 0, sizeof *tree.defined);
 	tree.free = NULL;
+	tree.calls = 0;
 	for (struct mine *m = tree.all; m; m = m->all) {
 		if (m == self.mine)
 			continue;

@@ -4,63 +4,29 @@
 #include <string.h>
 
 #include "format/items.h"
+#include "python/compare.h"
 #include "python/interp.h"
 
 #define DEPTH_MOST 1000000u /* a chain that long is no stack */
 #define ENTERED (UINT64_C(1) << 63)
-#define INLINE static inline __attribute__((always_inline))
 
-INLINE const uint8_t *pointer_at(const uint8_t *object, size_t offset)
+static enum tide_py_how how_of(const struct tide_py_version *v, const struct tide_py_stack *s)
 {
-	const uint8_t *value;
-	memcpy(&value, object + offset, sizeof value);
-	return value;
+	if (!v->instructions)
+		return TIDE_PY_BY_INDEX;
+	if (v->entered < 0)
+		return TIDE_PY_BY_ADDRESS;
+	bool paired = v->back == TIDE_PY_PAIR_AT && v->instruction == TIDE_PY_PAIR_AT + 8;
+	return s->alone && paired ? TIDE_PY_BY_PAIR : TIDE_PY_BY_FLAGGED;
 }
 
-/* How a version tells where a frame is. Known when compiling, so that the loop over frames does not ask. */
-enum how {
-	BY_INDEX,   /* up to 3.10: the code object, and the index of the instruction */
-	BY_FLAGGED, /* 3.11: the instruction's address, and whether the loop was entered with the frame */
-	BY_ADDRESS  /* later: the address; that the loop was entered shows in the chain */
-};
-
-/* Of a version, in registers: a store to what is kept might change the table, for all that the compiler knows. */
-struct places {
-	size_t back, code, instruction, entered;
-};
-
-INLINE struct places places_of(const struct tide_py_version *v)
-{
-	return (struct places){v->back, v->code, v->instruction, (size_t)v->entered};
-}
-
-/* Code and instruction in one word. An address names both. A code object is 16-aligned, below 2^47, and has less than 2^20
- * instructions. */
-INLINE uint64_t at_of(struct places p, const uint8_t *frame, enum how how)
-{
-	uint64_t at;
-	int32_t index;
-	if (how == BY_INDEX) {
-		memcpy(&index, frame + p.instruction, sizeof index);
-		return (uintptr_t)pointer_at(frame, p.code) >> 4 | (uint64_t)(uint32_t)index << 43;
-	}
-	memcpy(&at, frame + p.instruction, sizeof at);
-	return how == BY_FLAGGED ? at | (uint64_t)(frame[p.entered] != 0) << 63 : at;
-}
-_Static_assert(ENTERED == UINT64_C(1) << 63, "as above");
-
-static enum how how_of(const struct tide_py_version *v)
-{
-	return !v->instructions ? BY_INDEX : v->entered >= 0 ? BY_FLAGGED : BY_ADDRESS;
-}
-
-INLINE uint32_t place_of(const uint8_t *frame)
+static uint32_t place_of(const uint8_t *frame)
 {
 	return (uint32_t)((uintptr_t)frame >> 4) & (TIDE_PY_PLACES - 1);
 }
 
 /* How many outermost frames of a stack this deep are left out. */
-INLINE uint32_t base_for(uint32_t depth, uint32_t limit)
+static uint32_t base_for(uint32_t depth, uint32_t limit)
 {
 	if (__builtin_expect(depth <= limit, 1))
 		return 0;
@@ -68,99 +34,88 @@ INLINE uint32_t base_for(uint32_t depth, uint32_t limit)
 	return (depth - limit + step - 1) / step * step;
 }
 
-/* The entries up to `last` against the frames that they are of. False: the chain is another one. *ret_same: as many of the
- * outermost entries stand; changed ones are brought up to date. */
-INLINE bool verify_as(const struct tide_py_version *v, struct tide_py_stack *s, uint32_t last, uint32_t *ret_same,
-		      enum how how)
+bool tide_py_verify_slowly(struct tide_py_stack *s, uint32_t last, uint32_t *ret_same)
 {
+	enum tide_py_how how = (enum tide_py_how)s->how;
+	struct tide_py_places p = tide_py_places_of(tide_py.version, how);
 	uint32_t same = last + 1;
-	struct places p = places_of(v);
-	struct tide_py_seen *e = &s->seen[last];
-	for (; e > s->seen; e--) {
-		uint64_t at = at_of(p, e->frame, how);
-		if (__builtin_expect(at != e->at, 0)) {
+	for (uint32_t i = same; i-- > 0;) {
+		struct tide_py_seen *e = &s->seen[i];
+		uint64_t at = tide_py_at_of(p, e->frame, how);
+		if (at != e->at) {
 			e->at = at;
-			same = (uint32_t)(e - s->seen);
+			same = i;
 		}
-		if (__builtin_expect(pointer_at(e->frame, p.back) != e[-1].frame, 0))
+		if ((uintptr_t)tide_py_pointer_at(e->frame, p.back) != e->back)
 			return false;
 	}
-	uint64_t at = at_of(p, e->frame, how);
-	if (at != e->at) {
-		e->at = at;
-		same = 0;
-	}
 	*ret_same = same;
-	return !pointer_at(e->frame, p.back) == !s->base;
-}
-
-static bool verify(const struct tide_py_version *v, struct tide_py_stack *s, uint32_t last, uint32_t *ret_same)
-{
-	switch (how_of(v)) {
-	case BY_INDEX:
-		return verify_as(v, s, last, ret_same, BY_INDEX);
-	case BY_FLAGGED:
-		return verify_as(v, s, last, ret_same, BY_FLAGGED);
-	default:
-		return verify_as(v, s, last, ret_same, BY_ADDRESS);
-	}
+	return true;
 }
 
 /* Adds the `count` frames of s->fresh inside of what is kept. */
-static void append(const struct tide_py_version *v, struct tide_py_stack *s, uint32_t count)
+static void append(struct tide_py_stack *s, uint32_t count)
 {
-	enum how how = how_of(v);
+	const struct tide_py_version *v = tide_py.version;
+	enum tide_py_how how = (enum tide_py_how)s->how;
+	struct tide_py_places p = tide_py_places_of(v, how);
 	while (count-- > 0) {
 		const uint8_t *frame = s->fresh[count];
 		s->place[place_of(frame)] = (uint16_t)s->depth;
 		s->empty[s->depth] = v->owner >= 0 && frame[v->owner] == v->owner_skipped;
-		s->seen[s->depth++] = (struct tide_py_seen){frame, at_of(places_of(v), frame, how)};
+		s->seen[s->depth++] = (struct tide_py_seen){frame, 0, (uintptr_t)tide_py_pointer_at(frame, p.back),
+							    tide_py_at_of(p, frame, how)};
 	}
 }
 
-__attribute__((noinline)) static uint32_t walk_anew(const struct tide_py_version *v, struct tide_py_stack *s,
-						    const uint8_t *frame, uint32_t limit)
+static uint32_t walk_anew(struct tide_py_stack *s, const uint8_t *frame, uint32_t limit)
 {
+	const struct tide_py_version *v = tide_py.version;
 	uint32_t depth = 0, kept;
-	for (const uint8_t *f = frame; f && depth < DEPTH_MOST; f = pointer_at(f, v->back))
+	for (const uint8_t *f = frame; f && depth < DEPTH_MOST; f = tide_py_pointer_at(f, v->back))
 		depth++;
 	s->base = base_for(depth, limit);
 	s->depth = 0;
-	for (kept = 0; kept < depth - s->base; kept++, frame = pointer_at(frame, v->back))
+	for (kept = 0; kept < depth - s->base; kept++, frame = tide_py_pointer_at(frame, v->back))
 		s->fresh[kept] = frame;
-	append(v, s, kept);
+	append(s, kept);
 	return 0;
 }
 
-uint32_t tide_py_stack_update(struct tide_py_stack *s, const uint8_t *state, uint32_t limit)
+TIDE_PY_INLINE uint32_t walk_as(struct tide_py_stack *s, const uint8_t *first, uint32_t limit, enum tide_py_how how)
 {
 	const struct tide_py_version *v = tide_py.version;
-	const uint8_t *frame = state ? pointer_at(state, v->frame_of_state) : NULL;
-	uint32_t deaths = atomic_load_explicit(&tide_py.code_deaths, memory_order_relaxed);
 	uint32_t fresh = 0, same;
-	if (frame && v->cframe_frame >= 0)
-		frame = pointer_at(frame, (size_t)v->cframe_frame);
-	if (__builtin_expect(s->deaths != deaths, 0)) {
-		s->deaths = deaths;
-		s->depth = 0;
-	}
-	/* mostly the innermost frame is the one that it was */
-	if (__builtin_expect(s->depth && frame == s->seen[s->depth - 1].frame, 1) && verify(v, s, s->depth - 1, &same))
-		return same;
-	const uint8_t *first = frame;
-	for (; frame && fresh < limit; frame = pointer_at(frame, v->back)) {
+	for (const uint8_t *frame = first; frame && fresh < limit; frame = tide_py_pointer_at(frame, v->back)) {
 		uint32_t i = s->place[place_of(frame)];
 		if (i >= s->depth || s->seen[i].frame != frame) {
 			s->fresh[fresh++] = frame;
 			continue;
 		}
-		if (base_for(s->base + i + 1 + fresh, limit) != s->base || !verify(v, s, i, &same))
+		if (base_for(s->base + i + 1 + fresh, limit) != s->base || !tide_py_verify(v, s, i, &same, how))
 			break;
 		s->depth = i + 1;
-		append(v, s, fresh);
+		append(s, fresh);
 		return same;
 	}
-	return walk_anew(v, s, first, limit);
+	return walk_anew(s, first, limit);
+}
+
+uint32_t tide_py_stack_walk(struct tide_py_stack *s, const uint8_t *first, uint32_t limit)
+{
+	switch ((enum tide_py_how)s->how) {
+	case TIDE_PY_BY_INDEX:
+		return walk_as(s, first, limit, TIDE_PY_BY_INDEX);
+	case TIDE_PY_BY_PAIR:
+		return walk_as(s, first, limit, TIDE_PY_BY_PAIR);
+	case TIDE_PY_BY_FLAGGED:
+		return walk_as(s, first, limit, TIDE_PY_BY_FLAGGED);
+	case TIDE_PY_BY_ADDRESS:
+		return walk_as(s, first, limit, TIDE_PY_BY_ADDRESS);
+	default:
+		s->how = (uint8_t)how_of(tide_py.version, s);
+		return walk_anew(s, first, limit);
+	}
 }
 
 static uint32_t offset_of(const struct tide_py_version *v, const uint8_t *code, uint64_t at)
@@ -178,16 +133,21 @@ static uint32_t offset_of(const struct tide_py_version *v, const uint8_t *code, 
 static bool is_entered(const struct tide_py_version *v, const struct tide_py_stack *s, uint32_t i)
 {
 	if (v->entered >= 0)
-		return s->seen[i].at & ENTERED;
+		return s->seen[i].frame[v->entered] != 0;
 	if (v->owner < 0)
 		return true;
 	return i > 0 ? s->empty[i - 1] : !s->base;
 }
 
+const uint8_t *tide_py_stack_code(const struct tide_py_stack *s, uint32_t i)
+{
+	return s->empty[i] ? NULL : tide_py_pointer_at(s->seen[i].frame, tide_py.version->code);
+}
+
 uint64_t tide_py_stack_word(const struct tide_py_stack *s, uint32_t i)
 {
 	const struct tide_py_version *v = tide_py.version;
-	const uint8_t *code = s->empty[i] ? NULL : pointer_at(s->seen[i].frame, v->code);
+	const uint8_t *code = tide_py_stack_code(s, i);
 	if (!code)
 		return 0;
 	uint64_t entered = is_entered(v, s, i) ? TIDE_WORD_PYTHON_ENTERED : 0;
