@@ -1,4 +1,4 @@
-"""How fast a log is read: events a second of a whole report, on one core and on two, and what memory that takes."""
+"""How fast logs are read: events a second of a whole report, on one core and on two, and what memory that takes; and start-up."""
 import os
 import shutil
 
@@ -7,11 +7,20 @@ import peers
 import workloads
 
 
-def record(directory, events, env=None):
-    variant = peers.VARIANTS[0]
-    work = workloads.Workload("decode", "", [workloads.BUILT / "bench_loop", "mixed", events])
-    argv, settings = variant.command(work, directory)
-    measure.run(argv, {**settings, "TIDEMARK_SIZE": "1G", **(env or {})}, directory)
+# key, title, arguments for a million events, environment: logs that compress well, as usual, and hardly
+LOGS = [("bignum", "bignum factoriser", ["bench_factor"], 2.5, {}),
+        ("cubes", "C, recursive, depth 14", ["bench_cubes"], 12, {}),
+        ("mixed", "mixed sizes, 4096 slots", ["bench_loop", "mixed"], 1_000_000, {}),
+        ("json_malloc", "Python, JSON, PYTHONMALLOC=malloc", [workloads.PYTHON, workloads.PROGRAMS / "json_loop.py"], 8, {"PYTHONMALLOC": "malloc"})]
+
+
+def job(key, argv, amount, env):
+    return workloads.Workload(key, key, [workloads.BUILT / argv[0], *argv[1:], max(1, round(amount))], env=env)
+
+
+def record(work, directory):
+    argv, settings = peers.VARIANTS[0].command(work, directory)
+    measure.run(argv, {**settings, "TIDEMARK_SIZE": "1G"}, directory)
     return next(measure.pathlib.Path(directory).glob("*.tide"))
 
 
@@ -27,19 +36,31 @@ def pinned(cores, *argv):
     return ["taskset", "-c", ",".join(str(c) for c in sorted(os.sched_getaffinity(0))[:cores]), *argv]
 
 
-def measure_decode(directory, events, rounds):
-    log = record(directory, events)
+def measure_log(work, directory, rounds):
+    log = record(work, directory)
     facts = peers.log_facts(directory)
-    result = {"events": facts["events"], "log_mib": facts["bytes_per_event"] * facts["events"] / 2**20,
-              "one_core": rate(facts["events"], pinned(1, measure.TIDEMARK, "report", log), directory, rounds),
-              "two_cores": rate(facts["events"], pinned(2, measure.TIDEMARK, "report", log), directory, rounds)}
+    one, two = (rate(facts["events"], pinned(n, measure.TIDEMARK, "report", log), directory, rounds) for n in (1, 2))
     measure.clean(directory)
-    if shutil.which("heaptrack_print"):
-        argv = ["heaptrack", "-o", f"{directory}/heaptrack", workloads.BUILT / "bench_loop", "mixed", events]
-        measure.run(argv, {}, directory)
-        found = next(measure.pathlib.Path(directory).glob("heaptrack*"))
-        result["heaptrack_print"] = rate(facts["events"], pinned(1, "heaptrack_print", found), directory, max(1, rounds // 2))
+    return {"events": facts["events"], "log_mib": facts["bytes_per_event"] * facts["events"] / 2**20, "one_core": one, "two_cores": two}
+
+
+def measure_heaptrack(work, events, directory, rounds):
+    """The same events by heaptrack's reader, from what heaptrack has summed up while it recorded."""
+    measure.run(["heaptrack", "-o", f"{directory}/heaptrack", *work.argv], work.env, directory)
+    found = next(measure.pathlib.Path(directory).glob("heaptrack*"))
+    took = rate(events, pinned(1, "heaptrack_print", found), directory, rounds)
     measure.clean(directory)
+    return took
+
+
+def measure_decode(directory, millions, rounds):
+    """An entry for each log; millions: of events, about."""
+    result = {}
+    for key, title, argv, amount, env in LOGS:
+        work = job(key, argv, amount * millions, env)
+        result[key] = {"title": title, **measure_log(work, directory, rounds)}
+        if key == "bignum" and shutil.which("heaptrack_print"):
+            result[key]["heaptrack_print"] = measure_heaptrack(work, result[key]["events"], directory, max(1, rounds // 2))
     return result
 
 

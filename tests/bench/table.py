@@ -57,12 +57,19 @@ def startup_table(startup):
 
 def decode_table(decode):
     rows = []
-    for key, title in [("one_core", "`tidemark report`, 1 core"), ("two_cores", "`tidemark report`, 2 cores"),
-                       ("heaptrack_print", "`heaptrack_print`, 1 core")]:
-        if key in decode:
-            d = decode[key]
-            rows.append([title, with_spread(d["mevents_per_second"], 1), f"{d['peak_rss_mib']:.0f}"])
-    return lines_of([f"reading a log of {decode['events'] / 1e6:.0f} M events", "M events/s", "peak MiB"], rows)
+    for entry in decode.values():
+        log = f"{entry['title']}, {entry['events'] / 1e6:.0f} M events"
+        for key, by in [("one_core", "`tidemark report`, 1 core"), ("two_cores", "`tidemark report`, 2 cores"),
+                        ("heaptrack_print", "`heaptrack_print`, 1 core")]:
+            if key in entry:
+                rows.append([log, by, with_spread(entry[key]["mevents_per_second"], 1), f"{entry[key]['peak_rss_mib']:.0f}"])
+    return lines_of(["log of", "read by", "M events/s", "peak MiB"], rows)
+
+
+def instructions_table(programs):
+    parts = list(next(iter(programs.values()))["parts"])
+    rows = [[p["title"], f"{p['events'] / 1e3:.0f}", number(p["all"], 0), *(number(p["parts"][part], 0) for part in parts)] for p in programs.values()]
+    return lines_of(["instructions of the shim an event", "1000 events", "all", *parts], rows)
 
 
 def text(results):
@@ -82,7 +89,7 @@ def text(results):
             if any(t.get("small_input") for t in entry["tools"].values()):
                 lines.append("\\* on a fortieth of the work, against bare runs of its own")
             lines += [f"- {TITLES[n]}: {why}" for n, why in entry["skipped"].items()]
-    for section, draw in [("startup", startup_table), ("decode", decode_table)]:
+    for section, draw in [("instructions", instructions_table), ("startup", startup_table), ("decode", decode_table)]:
         if section in results:
             lines += ["", *draw(results[section])]
     return "\n".join(lines)
@@ -126,7 +133,8 @@ def readme(results):
 def against_targets(results):
     m = results["machine"]
     return "\n".join([f"`{m['command']}`, {m['cpu']}, {m['cores']} cores, commit {m['commit']}, {m['date']}.", "",
-                      *lines_of(["what", "target", "measured", "met"], targets.rows(results))]).rstrip("\n")
+                      *lines_of(["what", "target", "measured", "met"], targets.rows(results)),
+                      *(instructions_table(results["instructions"]) if "instructions" in results else [])]).rstrip("\n")
 
 
 def put_between(path, text):
