@@ -31,6 +31,9 @@ static void set_heaps(struct tide_join *j)
 		.cached = j->cached.addr,
 		.cached_size = j->cached.size,
 		.cacheds = j->cached.count,
+		.seen = j->cached.heap,
+		.seens = j->cached.heaps,
+		.unseen = j->state->carried || !j->caches,
 	};
 }
 

@@ -112,14 +112,6 @@ static const char *kind_of(const struct tide_join *j, const struct tide_heap *h)
 	}
 }
 
-/* The top that free() cuts off when it next looks: what of it exceeds threshold and pad. */
-static uint64_t top_returned(const struct tide_join *j, const struct tide_heap *h, const struct tide_heap_sum *sum)
-{
-	if ((h->kind != TIDE_HEAP_MAIN && h->kind != TIDE_HEAP_THREAD) || sum->top < j->trim_threshold)
-		return 0;
-	return sum->top - (sum->top < TIDE_TOP_PAD ? sum->top : TIDE_TOP_PAD);
-}
-
 static enum tide_consequence consequence_of(const struct tide_join *j, const struct tide_arena *a,
 					    const struct tide_heap_sum *sum)
 {
@@ -156,7 +148,7 @@ static struct tide_arena heap_arena(const struct tide_join *j, const struct tide
 		.live_blocks = sum->live_blocks,
 		.stranded = sum->pinned_waste + sum->trimmable,
 		.trim = sum->trim,
-		.by_itself = top_returned(j, h, sum),
+		.by_itself = tide_heap_cut(&j->space, h, sum->top_size, j->trim_threshold),
 		.mappings = h->kind == TIDE_HEAP_MAPPED,
 	};
 	a.consequence = consequence_of(j, &a, sum);
@@ -223,6 +215,14 @@ static uint64_t claimed(const struct tide_join *j, uint64_t start, uint64_t end)
 	return bytes;
 }
 
+/* Static data that begins as zeros: the loader maps it behind the module's writable pages, without a file (binfmt_elf.c; dl-map-segments.h). */
+static bool is_static_data(const struct tide_space *s, uint32_t region)
+{
+	const struct tide_space_region *r = &s->region[region], *below = region ? r - 1 : NULL;
+	return tide_space_is_anonymous(r) && !(r->flags & TIDE_REGION_HEAP) && below && below->end == r->start &&
+	       below->inode && (below->flags & (TIDE_REGION_WRITE | TIDE_REGION_SHARED)) == TIDE_REGION_WRITE;
+}
+
 static enum tide_row row_of(const struct tide_join *j, uint32_t region)
 {
 	const struct tide_space_region *r = &j->space.region[region];
@@ -230,7 +230,7 @@ static enum tide_row row_of(const struct tide_join *j, uint32_t region)
 		return TIDE_ROW_TIDEMARK;
 	if (tide_join_is_stack(&j->space, region))
 		return TIDE_ROW_STACKS;
-	return r->inode ? TIDE_ROW_FILE_PRIVATE : TIDE_ROW_MMAP_DIRECT;
+	return r->inode || is_static_data(&j->space, region) ? TIDE_ROW_FILE_PRIVATE : TIDE_ROW_MMAP_DIRECT;
 }
 
 /* A file that is mapped executable somewhere is a program or a library. */

@@ -28,6 +28,7 @@ static void weigh_rows(const struct tide_analysis *a, struct tide_verdict *v)
 		if (strcmp(r->kind, "glibc-thread") == 0 && r->stranded >= r->resident / 4) {
 			v->thread_arenas++;
 			v->thread_idle += r->stranded;
+			v->kept += r->consequence == TIDE_CONSEQUENCE_NEVER ? r->stranded : 0;
 		}
 	}
 }

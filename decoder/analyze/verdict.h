@@ -29,6 +29,7 @@ struct tide_verdict {
 	uint64_t mapped, stacks, data; /* of outside: mappings of the program's own, thread stacks, data files */
 	uint32_t thread_arenas;        /* glibc-thread heaps with a quarter of their memory idle, or more */
 	uint64_t thread_idle;          /* idle in them */
+	uint64_t kept; /* of thread_idle: in heaps whose free memory no call gives back (TIDE_CONSEQUENCE_NEVER) */
 };
 
 /* Of an analysis that is complete but for this. */

@@ -79,6 +79,13 @@ static json_t *advice_of(const struct tide_loaded *l, const struct tide_verdict 
 	json_t *advice = json_array();
 	if (v->class != TIDE_VERDICT_RETENTION)
 		return advice;
+	if (v->kept >= v->idle / 2)
+		json_array_append_new(
+			advice,
+			json_pack("{s:s, s:n, s:s}", "action",
+				  "let threads share arenas (MALLOC_ARENA_MAX), or let each give back more "
+				  "(MALLOC_TRIM_THRESHOLD_)",
+				  "releases_bytes", "evidence", "tidemark replay carries out what either would do"));
 	if (v->idle_python >= v->idle - v->idle_python) {
 		advise_pins(l, advice);
 		advise_trim(l->analysis, advice);
@@ -176,6 +183,9 @@ static const char *consequence_of(const struct tide_analysis *a, const struct ti
 			return "glibc gives it back by itself with the next frees";
 		if (a->ledger.trim_known && a->ledger.trim >= v->idle / 2)
 			return "stays until malloc_trim is called, or new allocations use it";
+		if (v->kept >= v->idle / 2)
+			return "stays for the threads' next allocations: malloc_trim does not cut the end of a "
+			       "thread's heap";
 		return a->ledger.trim_known ? "stays until the blocks on its pages die"
 					    : "unknown: the allocator is not glibc's";
 	case TIDE_VERDICT_OUTSIDE:

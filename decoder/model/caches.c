@@ -26,7 +26,8 @@ struct tide_cache_thread {
 
 struct tide_cache_arena {
 	uint64_t key;
-	int64_t fast; /* chunks freed into fastbins and not taken again, about */
+	int64_t fast;    /* chunks freed into fastbins and not taken again, about */
+	uint64_t lowest; /* address of a block that has no mapping of its own; 0: none was */
 	UT_hash_handle hh;
 };
 
@@ -73,6 +74,8 @@ uint64_t tide_caches_fast(const struct tide_caches *c, uint64_t addr)
 static bool take_from_arena(struct tide_caches *c, const struct tide_freed *e)
 {
 	struct tide_cache_arena *a = e->size < TIDE_MMAP_THRESHOLD ? arena_of(c, e->addr) : NULL;
+	if (a && (!a->lowest || e->addr < a->lowest))
+		a->lowest = e->addr;
 	if (a && e->size >= BIG_REQUEST)
 		a->fast = 0;
 	else if (a && tide_chunk_of(e->size) <= c->glibc.fast_most && a->fast > 0)
@@ -312,6 +315,17 @@ static bool lives(uint32_t tid, const uint32_t *alive, size_t alives)
 	return !alive;
 }
 
+/* False: no memory. */
+static bool list_heaps(const struct tide_caches *c, struct tide_cached *list)
+{
+	const struct tide_cache_arena *a;
+	list->heap = malloc((HASH_COUNT(c->arena) + 1) * sizeof *list->heap);
+	for (a = c->arena; list->heap && a; a = a->hh.next)
+		if (a->key && a->lowest)
+			list->heap[list->heaps++] = a->lowest;
+	return list->heap != NULL;
+}
+
 bool tide_caches_list(const struct tide_caches *c, const uint32_t *alive, size_t alives, uint32_t room_of,
 		      struct tide_cached *ret)
 {
@@ -320,7 +334,7 @@ bool tide_caches_list(const struct tide_caches *c, const uint32_t *alive, size_t
 	struct entry *entry = malloc((most + 1) * sizeof *entry);
 	list.addr = malloc((most + 1) * sizeof *list.addr);
 	list.size = malloc((most + 1) * sizeof *list.size);
-	if (!entry || !list.addr || !list.size) {
+	if (!entry || !list.addr || !list.size || !list_heaps(c, &list)) {
 		free(entry);
 		tide_cached_release(&list);
 		return false;
@@ -353,6 +367,7 @@ void tide_cached_release(struct tide_cached *l)
 {
 	free(l->addr);
 	free(l->size);
+	free(l->heap);
 	*l = (struct tide_cached){0};
 }
 /* NOLINTEND(readability-function-size,clang-analyzer-unix.Malloc) */

@@ -60,6 +60,8 @@ struct tide_cached {
 	size_t count;
 	uint32_t room[TIDE_CACHE_BINS]; /* what the cache of thread `room_of` still takes, by size */
 	uint64_t error_chunks;          /* at most so many more, of sizes that were ever freed */
+	uint64_t *heap;                 /* thread heaps as tide_heaps.seen wants them; owned, as the other arrays */
+	size_t heaps;
 };
 bool tide_caches_list(const struct tide_caches *, const uint32_t *alive, size_t alives, uint32_t room_of,
 		      struct tide_cached *ret);

@@ -4,9 +4,10 @@
 #include <string.h>
 
 #define PAGE TIDE_SPACE_PAGE
-#define ARENA_STRUCT 2200u       /* sizeof (struct malloc_state), 2.31 to 2.42 */
-#define FREE_HEAD 48u            /* sizeof (struct malloc_chunk): mtrim leaves the links of a free chunk alone */
-#define BIG (UINT64_C(64) << 10) /* FASTBIN_CONSOLIDATION_THRESHOLD: frees that look at the top are as big */
+#define ARENA_STRUCT 2200u /* sizeof (struct malloc_state), 2.31 to 2.42 */
+#define FREE_HEAD 48u      /* sizeof (struct malloc_chunk): mtrim leaves the links of a free chunk alone */
+#define MAPPINGS UINT64_C(0x700000000000) /* the kernel maps above, unless an address is asked for */
+#define BIG (UINT64_C(64) << 10)          /* FASTBIN_CONSOLIDATION_THRESHOLD: frees that look at the top are as big */
 
 /* What differs by release, from malloc/malloc.c and malloc/arena.c of each: 2.35 added a field to heap_info, 2.41 lets calloc
  * use the cache, 2.42 added bins to the cache's structure, 2.43 has no fastbins and keeps 16 chunks a size. */
@@ -122,6 +123,12 @@ static bool may_be_mapped(const struct tide_block_live *b)
 	       ((b->addr % PAGE == TIDE_CHUNK_HEAD && b->size >= 8 * PAGE) || b->size >= TIDE_MMAP_THRESHOLD);
 }
 
+/* What an arena's first heap begins with: it, the arena, and the chunk of its thread's cache. */
+static uint64_t thread_own(const struct tide_glibc *g)
+{
+	return (uint64_t)g->heap_info + ARENA_STRUCT + g->tcache_chunk;
+}
+
 /* A thread heap, if one begins at the 64 MiB boundary below the block: it has a block there that has no mapping of its own. */
 static bool thread_heap(const struct tide_heaps *h, const struct tide_space_region *r, uint64_t addr,
 			uint64_t *ret_base)
@@ -132,6 +139,8 @@ static bool thread_heap(const struct tide_heaps *h, const struct tide_space_regi
 	for (size_t i = block_from(h, base); i < h->blocks && h->block[i].addr < base + TIDE_HEAP_MAX; i++) {
 		if (h->block[i].addr >= r->end)
 			break;
+		if (h->block[i].flags & TIDE_BLOCK_PYTHON)
+			continue;
 		if (!may_be_mapped(&h->block[i]) && h->block[i].addr >= base + h->glibc->heap_info + TIDE_CHUNK_HEAD) {
 			*ret_base = base;
 			return true;
@@ -156,8 +165,7 @@ static bool place(struct tide_heaps *h, size_t i, size_t *next)
 	if (thread_heap(h, r, b->addr, &base)) {
 		uint64_t end = r->end < base + TIDE_HEAP_MAX ? r->end : base + TIDE_HEAP_MAX;
 		*next = block_from(h, end);
-		return add_range(h, TIDE_HEAP_THREAD, base, end,
-				 h->glibc->heap_info + ARENA_STRUCT + h->glibc->tcache_chunk);
+		return add_range(h, TIDE_HEAP_THREAD, base, end, thread_own(h->glibc));
 	}
 	if (h->glibc && may_be_mapped(b)) {
 		uint64_t start = down(b->addr - TIDE_CHUNK_HEAD), end = up(b->addr + b->size);
@@ -165,6 +173,47 @@ static bool place(struct tide_heaps *h, size_t i, size_t *next)
 	}
 	*next = block_from(h, r->end);
 	return add_range(h, TIDE_HEAP_SEGMENT, b->addr / PAGE * PAGE > r->start ? r->start : down(b->addr), r->end, 0);
+}
+
+static bool is_placed(const struct tide_heaps *h, uint64_t addr)
+{
+	for (uint32_t i = 0; i < h->heaps; i++)
+		if (h->heap[i].start <= addr && addr < h->heap[i].end)
+			return true;
+	return false;
+}
+
+static bool is_seen(const struct tide_heaps *h, uint64_t start, uint64_t end)
+{
+	for (size_t i = 0; i < h->seens; i++)
+		if (h->seen[i] >= start && h->seen[i] < end)
+			return true;
+	return false;
+}
+
+/* new_heap, grow_heap: writable from a boundary on, and without access up to the next one. */
+static bool looks_like_thread_heap(const struct tide_heaps *h, uint32_t region, uint64_t base, uint64_t end)
+{
+	const struct tide_space_region *rest = &h->space->region[region + 1];
+	unsigned access = TIDE_REGION_READ | TIDE_REGION_WRITE | TIDE_REGION_EXEC;
+	return base >= MAPPINGS && region + 1 < h->space->regions && rest->start == end && !(rest->flags & access) &&
+	       rest->inode == 0 && rest->end >= base + TIDE_HEAP_MAX;
+}
+
+/* Thread heaps in which no block lives any more: their free memory is malloc's all the same. */
+static bool place_empty(struct tide_heaps *h, uint32_t region)
+{
+	const struct tide_space_region *r = &h->space->region[region];
+	bool ok = true;
+	if (!tide_space_is_anonymous(r) || r->flags & TIDE_REGION_HEAP || r->start % TIDE_HEAP_MAX != 0)
+		return true;
+	for (uint64_t base = r->start; ok && base < r->end; base += TIDE_HEAP_MAX) {
+		uint64_t end = r->end < base + TIDE_HEAP_MAX ? r->end : base + TIDE_HEAP_MAX;
+		bool is = is_seen(h, base, end) || (h->unseen && looks_like_thread_heap(h, region, base, end));
+		if (is && !is_placed(h, base) && tide_space_anon(h->space, base, base + PAGE))
+			ok = add_range(h, TIDE_HEAP_THREAD, base, end, thread_own(h->glibc));
+	}
+	return ok;
 }
 
 static int by_start(const void *a, const void *b)
@@ -185,6 +234,8 @@ bool tide_heaps_init(struct tide_heaps *h)
 	}
 	for (size_t i = 0, next; i < h->blocks && ok; i = next)
 		ok = place(h, i, &next);
+	for (uint32_t i = 0; i < h->space->regions && ok && h->glibc; i++)
+		ok = place_empty(h, i);
 	if (!ok) {
 		tide_heaps_release(h);
 		return false;
@@ -345,6 +396,18 @@ static uint64_t top_after(const struct tide_heaps *h, const struct tide_heap *he
 	return top;
 }
 
+uint64_t tide_heap_cut(const struct tide_space *space, const struct tide_heap *heap, uint64_t top_size,
+		       uint64_t trim_threshold)
+{
+	if (heap->kind == TIDE_HEAP_MAPPED || heap->kind == TIDE_HEAP_SEGMENT)
+		return 0;
+	if (top_size < trim_threshold || top_size <= TIDE_TOP_PAD + TIDE_CHUNK_MIN + 1)
+		return 0;
+	/* systrim and heap_trim: whole pages of what exceeds MINSIZE + 1 and the pad */
+	uint64_t cut = down(top_size - TIDE_CHUNK_MIN - 1 - TIDE_TOP_PAD);
+	return tide_space_anon(space, heap->end - cut, heap->end);
+}
+
 uint64_t tide_heap_returned(const struct tide_heaps *h, const struct tide_heap *heap, const uint8_t *gone,
 			    const uint8_t *merged, uint64_t trim_threshold)
 {
@@ -358,10 +421,5 @@ uint64_t tide_heap_returned(const struct tide_heaps *h, const struct tide_heap *
 	top_after(h, heap, merged, &big);
 	if (!big)
 		return 0;
-	uint64_t top = top_after(h, heap, gone, &big);
-	if (heap->end - top < trim_threshold || heap->end - top <= TIDE_TOP_PAD + TIDE_CHUNK_MIN + 1)
-		return 0;
-	/* systrim and heap_trim: whole pages of what exceeds MINSIZE + 1 and the pad */
-	uint64_t cut = down(heap->end - top - TIDE_CHUNK_MIN - 1 - TIDE_TOP_PAD);
-	return tide_space_anon(h->space, heap->end - cut, heap->end);
+	return tide_heap_cut(h->space, heap, heap->end - top_after(h, heap, gone, &big), trim_threshold);
 }

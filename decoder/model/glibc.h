@@ -50,7 +50,7 @@ enum tide_heap_kind {
 	TIDE_HEAP_MAPPED   /* one block, a mapping of its own: returned when freed */
 };
 
-/* A heap with blocks in it, or the brk heap without. Blocks are block[first .. first + count). */
+/* A heap with blocks in it; the brk heap, or a thread's, also without. Blocks are block[first .. first + count). */
 struct tide_heap {
 	enum tide_heap_kind kind;
 	uint64_t start, end; /* [start, end) is the allocator's, writable */
@@ -67,6 +67,10 @@ struct tide_heaps {
 	const uint64_t *cached;      /* addresses (of blocks) that threads' caches hold, sorted */
 	const uint32_t *cached_size; /* chunk sizes of them */
 	size_t cacheds;
+	const uint64_t *
+		seen; /* multiples of TIDE_HEAP_MAX, above which malloc has had blocks: thread heaps, if they are there */
+	size_t seens;
+	bool unseen;            /* not all events were seen: what looks like a thread heap is one */
 	struct tide_heap *heap; /* owned; sorted by start */
 	uint32_t heaps;
 };
@@ -86,6 +90,9 @@ struct tide_heap_sum { /* resident bytes, but for the first line */
 };
 /* `gone`, if not NULL: by index of block, 1 for blocks to be taken as freed. */
 void tide_heap_sum(const struct tide_heaps *, const struct tide_heap *, const uint8_t *gone, struct tide_heap_sum *ret);
+
+/* What a free() that looks at the top gives back of it, if so many bytes lie behind the last chunk that stays. */
+uint64_t tide_heap_cut(const struct tide_space *, const struct tide_heap *, uint64_t top_size, uint64_t trim_threshold);
 
 /* What goes back without malloc_trim when the blocks marked in `gone` are freed one after the other: mappings, and the tops of
  * heaps, if they then exceed the threshold. `merged`: those of them that free() merges with their neighbours at once.

@@ -124,6 +124,9 @@ def test_the_line_of_the_keepers(run, tmp_path):
     assert 10 * pin["releases_bytes"] >= 9 * pinned, (pin["releases_bytes"], pinned)
     if run[1] == "sites":
         assert {"name": "Session", "blocks": 40} in pin["types"], pin["types"]
+    for arena, future in zip(report["arenas"], report["predictions"]["arenas"]):
+        if arena["kind"] == "pymalloc" and arena["stranded_bytes"] >= 16 << 10:
+            assert future["consequence"] == ("only when its blocks die" if arena["live_blocks"] else "never"), arena
     sets = {s["percent"]: s for s in report["predictions"]["sets"]}
     assert sets[50]["reached"] and sets[80]["reached"] and sets[80]["pins"] == 1 == sets[80]["at_least"]
     check(told, happened, run[1])

@@ -1,10 +1,10 @@
 /*
  * Leaves free memory behind in one of several shapes, and then does what it is told: `exit` at once (the log then shows this
  * moment), or `trim` (malloc_trim), `drop` (free what keep() made), `droptrim` (both), `dropbacktrim` (the last one made is freed
- * first). Prints resident bytes before and after, and how many before were anonymous: what of libraries is resident differs from run
+ * first), `next` (one more big block is made and freed). Prints resident bytes before and after, and how many before were anonymous: what of libraries is resident differs from run
  * to run.
  *
- * usage: retain PATTERN exit|trim|drop|droptrim|dropbacktrim
+ * usage: retain PATTERN exit|trim|drop|droptrim|dropbacktrim|next
  */
 #include <fcntl.h>
 #include <malloc.h>
@@ -139,6 +139,7 @@ static void mapped(void)
 }
 
 static pthread_barrier_t done, leave;
+static bool keep_none;   /* threads */
 static size_t keep_more; /* kept blocks are so much bigger: beyond what a thread's cache takes */
 
 /* Threads build one after the other, all of them being there: each has an arena of its own, and the order of the kept blocks, which
@@ -172,7 +173,7 @@ static void *thread_main(void *arg)
 	for (int i = 0; i < 30000; i++) {
 		at = at * 6364136223846793005u + 1442695040888963407u;
 		size_t size = 40 + (size_t)(at >> 33) % 600;
-		if (i % 300 == 299)
+		if (i % 300 == 299 && !keep_none)
 			keep(size + keep_more);
 		else
 			mine[n++] = make(size);
@@ -207,6 +208,23 @@ static void *free_all(void *arg)
 	for (int i = 0; i < (int)(uintptr_t)arg; i++)
 		free(junk[i]);
 	return NULL;
+}
+
+/* All small enough for fastbins: freed, they are merged with nothing until something big is made or freed. */
+static void fast(void)
+{
+	for (int i = 0; i < 300000; i++)
+		junk[i] = make(100);
+	for (int i = 0; i < 300000; i++)
+		free(junk[i]);
+}
+
+/* The heaps of threads, all of it free, below a trim threshold that a big block has raised. */
+static void tops(void)
+{
+	free(make(8 << 20));
+	keep_none = true;
+	threads(4, 1);
 }
 
 /* Made here, freed by another thread. */
@@ -248,6 +266,12 @@ static void run(const char *pattern)
 		threads(4, 1);
 	else if (strcmp(pattern, "ended") == 0)
 		threads(4, 0);
+	else if (strcmp(pattern, "pinned") == 0)
+		sieve(60000, 100, 400, 8);
+	else if (strcmp(pattern, "fast") == 0)
+		fast();
+	else if (strcmp(pattern, "tops") == 0)
+		tops();
 	else if (strcmp(pattern, "eight") == 0)
 		threads(8, 1);
 	else if (strcmp(pattern, "workers") == 0) {
@@ -284,6 +308,8 @@ int main(int argc, char **argv)
 	if (strstr(argv[2], "drop"))
 		for (int i = 0; i < keeps; i++)
 			free(kept[back ? keeps - 1 - i : i]);
+	if (strcmp(argv[2], "next") == 0)
+		free(make(100000));
 	if (strstr(argv[2], "trim"))
 		malloc_trim(0);
 	long after = resident(&ignored);

@@ -15,6 +15,14 @@
 
 #include "model/caches.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#define OTHER_MALLOC 1
+#elif defined __has_feature
+#if __has_feature(address_sanitizer)
+#define OTHER_MALLOC 1
+#endif
+#endif
+
 #define KIB UINT64_C(1024)
 #define HEAP UINT64_C(0x555555000000)
 #define MAPPED UINT64_C(0x7f0000000000)
@@ -253,7 +261,26 @@ static void test_fastbins(void **state)
 	assert_int_equal(tide_caches_fast(&caches, MAPPED), 0);
 }
 
-#ifndef __SANITIZE_ADDRESS__
+/* Where threads' heaps are: the lowest block in each 64 MiB that has no mapping of its own. */
+static void test_which_heaps(void **state)
+{
+	(void)state;
+	begin("glibc 2.36");
+	thread(1);
+	allocated(MAPPED + 0xb40, 100);
+	allocated(MAPPED + TIDE_HEAP_MAX + 16 * KIB, 100);
+	allocated(MAPPED + 2 * TIDE_HEAP_MAX + 16, 200 * KIB);
+	allocated(MAPPED + 3 * TIDE_HEAP_MAX + 64 * KIB, 100);
+	allocated(MAPPED + 3 * TIDE_HEAP_MAX + 0x40, 100 * KIB);
+	allocated(nth(0), 100);
+	struct tide_cached c = listed(NULL, 0, 1);
+	assert_int_equal(c.heaps, 3);
+	assert_int_equal(c.heap[0] + c.heap[1] + c.heap[2],
+			 3 * MAPPED + 0xb40 + TIDE_HEAP_MAX + 16 * KIB + 3 * TIDE_HEAP_MAX + 0x40);
+	tide_cached_release(&c);
+}
+
+#ifndef OTHER_MALLOC
 #define STEPS 20000u
 static struct step {
 	void *block;
@@ -326,7 +353,7 @@ static void test_this_glibc(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#ifndef __SANITIZE_ADDRESS__
+#ifndef OTHER_MALLOC
 		cmocka_unit_test(test_this_glibc),
 #endif
 		cmocka_unit_test(test_how_many),
@@ -338,6 +365,7 @@ int main(void)
 		cmocka_unit_test(test_memalign_widens_the_bar),
 		cmocka_unit_test(test_threshold_adapts),
 		cmocka_unit_test(test_fastbins),
+		cmocka_unit_test(test_which_heaps),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 	tide_caches_release(&caches);

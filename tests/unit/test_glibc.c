@@ -16,6 +16,14 @@
 
 #include "model/glibc.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#define OTHER_MALLOC 1
+#elif defined __has_feature
+#if __has_feature(address_sanitizer)
+#define OTHER_MALLOC 1
+#endif
+#endif
+
 #define PAGE TIDE_SPACE_PAGE
 #define KIB UINT64_C(1024)
 #define BRK UINT64_C(0x555555000000)
@@ -78,7 +86,7 @@ static void test_rounding(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
 		assert_int_equal(tide_chunk_of(cases[i][0]), cases[i][1]);
-#ifndef __SANITIZE_ADDRESS__
+#ifndef OTHER_MALLOC
 	/* a chunk's usable bytes are all but its header's 8: what lies behind belongs to it while it lives. A rest too small to be a
 	 * chunk may be given with it, so it is the least of a few. */
 	for (size_t size = 0; size < 20000; size += size < 3000 ? 1 : 97) {
@@ -342,6 +350,46 @@ static void test_thread_heap(void **state)
 	}
 }
 
+/* A thread heap in which nothing lives any more: known if a block was seen in it, or, where not all was seen, by its shape. */
+static void test_empty_thread_heap(void **state)
+{
+	uint64_t seen = THREAD + 511 * KIB, elsewhere = THREAD + 512 * KIB;
+	(void)state;
+	for (unsigned i = 0; i < 8; i++) {
+		bool rest = i & 1, known = i & 2, unseen = i & 4;
+		begin("glibc 2.36");
+		map(THREAD, THREAD + 512 * KIB, RW);
+		map(THREAD + 512 * KIB, THREAD + TIDE_HEAP_MAX - (rest ? 0 : 4 * KIB), 0);
+		touched(THREAD, THREAD + 512 * KIB);
+		f.heaps.seen = known ? &seen : &elsewhere;
+		f.heaps.seens = 1;
+		f.heaps.unseen = unseen;
+		finish();
+		assert_int_equal(f.heaps.heaps, known || (rest && unseen));
+		if (f.heaps.heaps) {
+			struct tide_heap_sum s = sum_of(0, NULL);
+			check_rows(0);
+			assert_true(f.heaps.heap[0].kind == TIDE_HEAP_THREAD && s.trim == 0 && s.live == 0);
+			assert_true(s.top_size == 512 * KIB - f.heaps.heap[0].own);
+			assert_int_equal(tide_heap_cut(&f.space, &f.heaps.heap[0], s.top_size, 512 * KIB), 0);
+			assert_int_equal(tide_heap_cut(&f.space, &f.heaps.heap[0], s.top_size, 128 * KIB),
+					 (s.top_size - 33 - TIDE_TOP_PAD) / PAGE * PAGE);
+		}
+	}
+	/* grown to the end, and the next one behind it: only what was seen */
+	for (unsigned known = 0; known < 2; known++) {
+		begin("glibc 2.36");
+		map(THREAD, THREAD + TIDE_HEAP_MAX + 4 * PAGE, RW);
+		touched(THREAD, THREAD + TIDE_HEAP_MAX + 4 * PAGE);
+		f.heaps.seen = &seen;
+		f.heaps.seens = known;
+		f.heaps.unseen = true;
+		finish();
+		assert_int_equal(f.heaps.heaps, known);
+		assert_true(!known || f.heaps.heap[0].end == THREAD + TIDE_HEAP_MAX);
+	}
+}
+
 /* What lies at 64 MiB is no thread heap if all that is there has mappings of its own. */
 static void test_blocks_with_mappings_of_their_own(void **state)
 {
@@ -378,6 +426,21 @@ static void test_another_allocator(void **state)
 	assert_true(f.heaps.heaps == 1 && f.heaps.heap[0].kind == TIDE_HEAP_SEGMENT);
 	check_rows(0);
 	assert_true(sum_of(0, NULL).trim == 0 && returned(0, gone, 0) == 0);
+}
+
+/* pymalloc's arenas may begin at such a boundary, too, with a big block of malloc's behind them. */
+static void test_arenas_at_a_boundary(void **state)
+{
+	(void)state;
+	begin("glibc 2.36");
+	map(THREAD, THREAD + 4096 * KIB, RW);
+	touched(THREAD, THREAD + 4096 * KIB);
+	block(THREAD + 8 * KIB, 100);
+	f.block[0].flags = TIDE_BLOCK_PYTHON;
+	block(THREAD + 2048 * KIB, 900 * KIB);
+	finish();
+	assert_int_equal(f.heaps.heaps, 1);
+	assert_true(f.heaps.heap[0].kind == TIDE_HEAP_MAPPED && f.heaps.heap[0].start == THREAD + 2048 * KIB);
 }
 
 /* No heap: blocks without a mapping (a census of another moment), of Python's pools, in files, in what is ours. */
@@ -422,7 +485,9 @@ int main(void)
 		cmocka_unit_test(test_threshold_and_pad),
 		cmocka_unit_test(test_small_frees_do_not_look_at_the_top),
 		cmocka_unit_test(test_thread_heap),
+		cmocka_unit_test(test_empty_thread_heap),
 		cmocka_unit_test(test_blocks_with_mappings_of_their_own),
+		cmocka_unit_test(test_arenas_at_a_boundary),
 		cmocka_unit_test(test_another_allocator),
 		cmocka_unit_test(test_blocks_in_no_heap),
 	};
