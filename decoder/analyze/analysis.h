@@ -23,6 +23,7 @@ enum tide_consequence {
 	TIDE_CONSEQUENCE_NEVER      /* not by any call of the program's: the allocator keeps it */
 };
 const char *tide_consequence_text(enum tide_consequence);
+const char *tide_consequence_name(enum tide_consequence); /* one word */
 
 struct tide_arena {
 	const char *kind; /* as in CONTRACT: pymalloc, glibc-main, ... */

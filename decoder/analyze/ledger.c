@@ -33,6 +33,16 @@ const char *tide_consequence_text(enum tide_consequence c)
 	return text[c];
 }
 
+const char *tide_consequence_name(enum tide_consequence c)
+{
+	static const char *const name[] = {
+		[TIDE_CONSEQUENCE_UNKNOWN] = "unknown",     [TIDE_CONSEQUENCE_NOTHING] = "nothing",
+		[TIDE_CONSEQUENCE_RETURNED] = "by_itself",  [TIDE_CONSEQUENCE_TRIM] = "malloc_trim",
+		[TIDE_CONSEQUENCE_WHEN_DEAD] = "when_dead", [TIDE_CONSEQUENCE_NEVER] = "never",
+	};
+	return name[c];
+}
+
 bool tide_join_is_stack(const struct tide_space *s, uint32_t region)
 {
 	const struct tide_space_region *r = &s->region[region], *below = region ? r - 1 : NULL;

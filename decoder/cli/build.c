@@ -86,7 +86,8 @@ static json_t *arenas(const struct tide_analysis *a)
 		json_array_append_new(rows, tide_row(&tide_table_arenas, json_string(r->kind), tide_json_count(r->base),
 						     tide_json_count(r->reserved), tide_json_count(r->resident),
 						     tide_json_count(r->live_bytes), tide_json_count(r->stranded),
-						     tide_json_count(r->live_blocks)));
+						     tide_json_count(r->live_blocks),
+						     json_string(tide_consequence_name(r->consequence))));
 	}
 	return rows;
 }
@@ -182,7 +183,7 @@ json_t *tide_build_report(const struct tide_loaded *l, const struct tide_wanted 
 		json_object_set_new(o, "pins", pins(l, w->top));
 	if (asked(w, "arenas"))
 		json_object_set_new(o, "arenas", arenas(a));
-	if (asked(w, "predictions"))
+	if (asked(w, "predictions") || asked(w, "pins"))
 		json_object_set_new(o, "predictions", tide_build_predictions(l));
 	if (asked(w, "timeline"))
 		json_object_set_new(o, "timeline", timeline(a));

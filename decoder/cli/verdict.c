@@ -128,6 +128,20 @@ static json_t *leak_trigger(const struct tide_loaded *l, const struct tide_verdi
 	return line;
 }
 
+#define TYPES_SAID 3u
+
+/* " (40 Session, 40 str)", or nothing. */
+static void types_of(const struct tide_analysis *a, const struct tide_pin *p, char *ret, size_t room)
+{
+	size_t len = 0;
+	*ret = '\0';
+	for (uint32_t i = 0; i < p->types && i < TYPES_SAID && len < room; i++)
+		len += (size_t)snprintf(ret + len, room - len, "%s%llu %.40s", i ? ", " : " (",
+					(unsigned long long)p->type[i].blocks, a->types.name[p->type[i].type - 1]);
+	if (len && len < room)
+		snprintf(ret + len, room - len, ")");
+}
+
 static json_t *retention_trigger(const struct tide_loaded *l, const struct tide_verdict *v)
 {
 	const struct tide_analysis *a = l->analysis;
@@ -140,7 +154,9 @@ static json_t *retention_trigger(const struct tide_loaded *l, const struct tide_
 				   : "freed memory that the allocator keeps; no few blocks hold it");
 	const struct tide_pin *p = &a->pin[0];
 	json_t *place = pin_place(l, p), *line;
-	line = text("%llu blocks made at %s hold %.1f MiB in %llu arenas", (unsigned long long)p->blocks,
+	char types[200];
+	types_of(a, p, types, sizeof types);
+	line = text("%llu blocks%s made at %s hold %.1f MiB in %llu arenas", (unsigned long long)p->blocks, types,
 		    json_string_value(place), (double)p->pins_bytes / MIB, (unsigned long long)p->arenas);
 	json_decref(place);
 	return line;

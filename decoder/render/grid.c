@@ -7,7 +7,7 @@
 #include "render/safe.h"
 #include "render/value.h"
 
-enum { COLUMNS_MOST = 16, STACK_FRAMES = 6, NATIVE_FRAMES = 2, TEXT_LEAST = 16, CELL_MOST = 32 };
+enum { COLUMNS_MOST = 16, STACK_FRAMES = 6, NATIVE_FRAMES = 2, TEXT_LEAST = 16, CELL_MOST = 32, NAME_MOST = 24 };
 
 void tide_paint(const struct tide_sink *sink, enum tide_paint paint)
 {
@@ -28,7 +28,7 @@ void tide_heading(const struct tide_sink *sink, const char *title)
 
 static bool is_text(const struct tide_column *c)
 {
-	return c->type == TIDE_TYPE_TEXT;
+	return c->type == TIDE_TYPE_TEXT || c->type == TIDE_TYPE_ECHO;
 }
 
 static bool is_empty(const struct tide_grid *g, const struct tide_column *c)
@@ -43,8 +43,23 @@ static bool is_empty(const struct tide_grid *g, const struct tide_column *c)
 	return true;
 }
 
+/* Whether a row has something else there than in the column before. */
+static bool differs(const struct tide_grid *g, const struct tide_column *c)
+{
+	const json_t *row;
+	size_t i;
+	json_array_foreach(g->rows, i, row)
+	{
+		if (i < g->most && !json_equal(json_object_get(row, c->id), json_object_get(row, c[-1].id)))
+			return true;
+	}
+	return false;
+}
+
 static bool is_shown(const struct tide_grid *g, const struct tide_column *c)
 {
+	if (c->type == TIDE_TYPE_ECHO && !differs(g, c))
+		return false;
 	return c->title && (c->type != TIDE_TYPE_RARE || !is_empty(g, c));
 }
 
@@ -126,6 +141,34 @@ static void line(FILE *out, const struct tide_grid *g, const json_t *row, const 
 	fputc('\n', out);
 }
 
+static bool is_csv(const struct tide_column *c)
+{
+	return c->type != TIDE_TYPE_LIST && c->type != TIDE_TYPE_NAMES;
+}
+
+/* "12 int, 12 str", below a row. */
+static void names_text(const struct tide_sink *sink, const struct tide_table *table, const json_t *row)
+{
+	char buf[TIDE_VALUE_LEN];
+	size_t i;
+	const json_t *name;
+	for (size_t c = 0; c < table->columns; c++) {
+		const json_t *names = json_object_get(row, table->column[c].id);
+		if (table->column[c].type != TIDE_TYPE_NAMES || json_array_size(names) == 0)
+			continue;
+		tide_paint(sink, TIDE_DIM);
+		spaces(sink->out, 12);
+		json_array_foreach(names, i, name)
+		{
+			fprintf(sink->out, "%s%s ",
+				i ? ", " : "of these: ", tide_count_text(buf, tide_number_at(name, "blocks")));
+			tide_safe_text(sink->out, tide_text_at(name, "name"), NAME_MOST);
+		}
+		fputc('\n', sink->out);
+		tide_paint(sink, TIDE_PLAIN);
+	}
+}
+
 void tide_grid_text(const struct tide_sink *sink, const struct tide_grid *g)
 {
 	struct tide_value_style style = {g->origin_ns, true};
@@ -144,6 +187,7 @@ void tide_grid_text(const struct tide_sink *sink, const struct tide_grid *g)
 		if (i >= g->most)
 			break;
 		line(sink->out, g, row, width);
+		names_text(sink, g->table, row);
 		if (g->stacks)
 			tide_stack_text(sink, json_object_get(row, "stack"), STACK_FRAMES);
 	}
@@ -247,7 +291,7 @@ void tide_grid_csv_heading(FILE *out, const struct tide_table *table, const char
 {
 	fputs(prefix ? prefix : "", out);
 	for (size_t c = 0, shown = 0; c < table->columns; c++)
-		if (table->column[c].type != TIDE_TYPE_LIST)
+		if (is_csv(&table->column[c]))
 			fprintf(out, "%s%s", shown++ ? "," : "", table->column[c].id);
 	fputs("\n", out);
 }
@@ -260,7 +304,7 @@ void tide_grid_csv(FILE *out, const struct tide_table *table, const json_t *rows
 	{
 		fputs(prefix ? prefix : "", out);
 		for (size_t c = 0, shown = 0; c < table->columns; c++) {
-			if (table->column[c].type == TIDE_TYPE_LIST)
+			if (!is_csv(&table->column[c]))
 				continue;
 			fputs(shown++ ? "," : "", out);
 			csv_cell(out, &table->column[c], json_object_get(row, table->column[c].id));

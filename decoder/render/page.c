@@ -209,6 +209,43 @@ void tide_page_ledger(const struct tide_sink *sink, const json_t *report)
 			(double)(tide_number_at(l, "at_ns") - tide_number_at(p, "start_ns")) / 1e9);
 }
 
+/* "80 %: rows 1 to 3 (at least 2)" */
+static void pin_set(FILE *out, const json_t *set)
+{
+	long long pins = tide_number_at(set, "pins"), at_least = tide_number_at(set, "at_least");
+	fprintf(out, "%lld %%: ", tide_number_at(set, "percent"));
+	if (!json_is_true(json_object_get(set, "reached")))
+		fprintf(out, "no set that was tried");
+	else
+		fprintf(out, pins == 1 ? "row 1" : "rows 1 to %lld", pins);
+	if (json_is_true(json_object_get(set, "reached")) && at_least < pins)
+		fprintf(out, " (at least %lld)", at_least);
+}
+
+void tide_page_pins_sum(const struct tide_sink *sink, const json_t *report)
+{
+	const json_t *p = json_object_get(report, "predictions"), *set;
+	char bytes[TIDE_VALUE_LEN], *text = NULL;
+	size_t i, len = 0;
+	if (!json_is_object(p) || json_array_size(json_object_get(report, "pins")) == 0)
+		return;
+	FILE *out = open_memstream(&text, &len);
+	if (!out)
+		return;
+	fprintf(out, "of %s held, the fewest lines that release ",
+		tide_bytes_text(bytes, tide_number_at(p, "pinned_bytes")));
+	json_array_foreach(json_object_get(p, "sets"), i, set)
+	{
+		fputs(i ? "; " : "", out);
+		pin_set(out, set);
+	}
+	if (fclose(out) == 0)
+		tide_wrapped(sink, "together", text);
+	free(text);
+	fprintf(sink->out, "  %-*s%s is free and held by no block\n", LABEL - 2, "in reserve",
+		tide_bytes_text(bytes, tide_number_at(p, "reserve_bytes")));
+}
+
 /* By kind: how many, and what they hold. */
 void tide_page_arenas(const struct tide_sink *sink, const json_t *arenas)
 {

@@ -49,6 +49,7 @@ static void page(const struct tide_sink *sink, const json_t *r)
 	tide_page_ledger(sink, r);
 	fputc('\n', sink->out);
 	table(sink, &tide_table_pins, r, PAGE_ROWS, false);
+	tide_page_pins_sum(sink, r);
 	fputc('\n', sink->out);
 	tide_page_arenas(sink, json_object_get(r, "arenas"));
 	fputc('\n', sink->out);
@@ -133,6 +134,8 @@ static void section_of(const struct tide_sink *sink, const json_t *r, const char
 		if (strcmp(section, "at_peak") == 0)
 			tide_page_peak(sink, r);
 		table(sink, t, r, SIZE_MAX, strcmp(section, "arenas") != 0);
+		if (t == &tide_table_pins)
+			tide_page_pins_sum(sink, r);
 	}
 }
 

@@ -25,6 +25,8 @@ void tide_page_live(const struct tide_sink *, const json_t *live);
 void tide_page_unknown(const struct tide_sink *, const json_t *unknown);
 void tide_page_verdict(const struct tide_sink *, const json_t *verdict);
 void tide_page_ledger(const struct tide_sink *, const json_t *report);
+/* Below the table of pins: how few release half, 80 %, 95 %; what no block holds. */
+void tide_page_pins_sum(const struct tide_sink *, const json_t *report);
 void tide_page_arenas(const struct tide_sink *, const json_t *arenas);
 void tide_page_peak(const struct tide_sink *, const json_t *report);
 void tide_page_coverage(const struct tide_sink *, const json_t *coverage);

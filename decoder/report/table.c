@@ -8,10 +8,12 @@ static bool fits(enum tide_type type, const json_t *cell)
 		return true;
 	switch (type) {
 	case TIDE_TYPE_TEXT:
+	case TIDE_TYPE_ECHO:
 		return json_is_string(cell);
 	case TIDE_TYPE_SHARE:
 		return json_is_real(cell);
 	case TIDE_TYPE_STACK:
+	case TIDE_TYPE_NAMES:
 	case TIDE_TYPE_LIST:
 		return json_is_array(cell);
 	default:

@@ -14,6 +14,7 @@
 
 enum tide_type {
 	TIDE_TYPE_TEXT,  /* string, hostile */
+	TIDE_TYPE_ECHO,  /* the same; text leaves the column out where every row has the same in the column before */
 	TIDE_TYPE_BYTES, /* integer */
 	TIDE_TYPE_COUNT, /* integer */
 	TIDE_TYPE_RARE, /* integer: bytes, a part of what the row counts; text leaves the column out where no row has any */
@@ -22,6 +23,7 @@ enum tide_type {
 	TIDE_TYPE_SHARE,   /* real, 1 is all */
 	TIDE_TYPE_ADDRESS, /* integer */
 	TIDE_TYPE_STACK,   /* array of frames, innermost first */
+	TIDE_TYPE_NAMES,   /* array of {name, blocks}; text shows it below its row; not in CSV */
 	TIDE_TYPE_LIST     /* array of objects; not in text and CSV */
 };
 

@@ -25,8 +25,8 @@ static const struct tide_column pins[] = {
 	{"pins_bytes", "holds", TIDE_TYPE_BYTES, false},  {"releases_bytes", "would free", TIDE_TYPE_BYTES, false},
 	{"arenas", "arenas", TIDE_TYPE_COUNT, false},     {"blocks", "blocks", TIDE_TYPE_COUNT, false},
 	{"bytes", NULL, TIDE_TYPE_BYTES, false},          {"inherited_bytes", "inherited", TIDE_TYPE_RARE, false},
-	{"place", "most made at", TIDE_TYPE_TEXT, false}, {"under", "all made below", TIDE_TYPE_TEXT, false},
-	{"types", NULL, TIDE_TYPE_LIST, false},           {"stack", NULL, TIDE_TYPE_STACK, false},
+	{"place", "most made at", TIDE_TYPE_TEXT, false}, {"under", "all made below", TIDE_TYPE_ECHO, false},
+	{"types", NULL, TIDE_TYPE_NAMES, false},          {"stack", NULL, TIDE_TYPE_STACK, false},
 };
 const struct tide_table tide_table_pins = {"pins", "PINS  live blocks that keep free memory from being given back",
 					   "none known", TABLE(pins)};
@@ -88,6 +88,7 @@ static const struct tide_column arenas[] = {
 	{"live_bytes", "live", TIDE_TYPE_BYTES, false},
 	{"stranded_bytes", "stranded", TIDE_TYPE_BYTES, false},
 	{"live_blocks", "blocks", TIDE_TYPE_COUNT, false},
+	{"consequence", "goes back", TIDE_TYPE_TEXT, false},
 };
 const struct tide_table tide_table_arenas = {"arenas", "ARENAS", "none known: no census in this log", TABLE(arenas)};
 

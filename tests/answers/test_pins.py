@@ -53,7 +53,7 @@ os._exit(0)
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def log(tmp_path_factory):
     home = tmp_path_factory.mktemp("worker")
     packages = home / "site-packages"
     packages.mkdir()
@@ -63,7 +63,12 @@ def report(tmp_path_factory):
     logs.mkdir()
     done = harness.run([harness.PYTHON, home / "app.py", packages], logs=logs, env={"TIDEMARK_PYTHON": "sites"})
     assert done.returncode == 0, done.stderr
-    return harness.answer("report", harness.only_log(logs))
+    return harness.only_log(logs)
+
+
+@pytest.fixture(scope="module")
+def report(log):
+    return harness.answer("report", log)
 
 
 def test_the_applications_line_is_named_first(report):
@@ -83,6 +88,35 @@ def test_every_row_holds_and_frees_something(report):
     assert report["pins"]
     for p in report["pins"]:
         assert p["pins_bytes"] >= least and p["releases_bytes"] >= least, p
+
+
+def test_types_and_smallest_sets_are_told(log, report):
+    """In JSON, and by the same numbers in text: in the page and in the section."""
+    types = report["pins"][0]["types"]
+    assert any(t["name"] == "Row" and t["blocks"] > 50 for t in types), types
+    sets = report["predictions"]["sets"]
+    assert [s["percent"] for s in sets] == [50, 80, 95] and sets[0]["reached"]
+    for s in sets:
+        assert s["at_least"] <= s["pins"] or not s["reached"], s
+        assert s["releases_bytes"] * 100 >= report["predictions"]["pinned_bytes"] * s["percent"] * 0.999 or not s["reached"]
+    assert harness.answer("pins", log)["predictions"] == report["predictions"]
+    for command in ("report", "pins"):
+        text = " ".join(harness.tidemark(command, log).split())
+        assert "of these: " + ", ".join(f"{t['blocks']:,} {t['name']}" for t in types) in text, text
+        for s in sets:
+            rows = "row 1" if s["pins"] == 1 else f"rows 1 to {s['pins']}" if s["reached"] else "no set that was tried"
+            assert f"{s['percent']} %: {rows}" in text, text
+        assert "is free and held by no block" in text
+    assert f"{types[0]['blocks']} {types[0]['name']}" in report["verdict"]["trigger"], report["verdict"]
+
+
+def test_arenas_say_what_becomes_of_them(log):
+    arenas = harness.answer("arenas", log)["arenas"]
+    assert {a["consequence"] for a in arenas} <= {"by_itself", "malloc_trim", "when_dead", "never", "nothing"}
+    held = [a for a in arenas if a["kind"] == "pymalloc" and a["stranded_bytes"] > 512 << 10 and a["live_blocks"]]
+    assert held and all(a["consequence"] == "when_dead" for a in held)
+    lines = harness.tidemark("arenas", log).splitlines()
+    assert sum(line.endswith("when_dead") for line in lines) == sum(a["consequence"] == "when_dead" for a in arenas)
 
 
 def test_what_strands_nothing_is_no_pin(tmp_path):
