@@ -1,8 +1,11 @@
 /* report and its sections: one log, or several as one document. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/build.h"
 #include "cli/cmd.h"
+#include "cli/copies.h"
 #include "cli/opts.h"
 #include "cli/output.h"
 #include "cli/paths.h"
@@ -16,7 +19,8 @@ struct gathered {
 	struct tide_profile profile;
 	const struct tide_table *table; /* the sites that are asked for; NULL: none */
 	json_t *unreadable;             /* of several logs: path and reason */
-	struct tide_kin kin;            /* the logs that are given, for forked children */
+	json_t *copies;      /* logs that were left out, since another is of the same process: path and reason */
+	struct tide_kin kin; /* the logs that are given, for forked children */
 	bool damaged;
 };
 
@@ -42,10 +46,11 @@ static enum tide_status add_log(struct gathered *g, const char *path, struct tid
 
 static json_t *document(const struct gathered *g, size_t top)
 {
-	if (json_array_size(g->reports) == 1 && json_array_size(g->unreadable) == 0)
+	if (json_array_size(g->reports) == 1 && json_array_size(g->unreadable) + json_array_size(g->copies) == 0)
 		return json_incref(json_array_get(g->reports, 0));
 	json_t *doc = tide_build_merged(g->reports);
 	json_object_set(doc, "unreadable", g->unreadable);
+	json_object_set(doc, "copies", g->copies);
 	if (g->table)
 		json_object_set_new(doc, g->table->id, tide_build_sites(&g->profile, g->table, top));
 	if (g->table == &tide_table_leaks)
@@ -117,25 +122,46 @@ static bool found(const struct tide_args *args, const char *section, const json_
 	return false;
 }
 
+/* Finds copies of other logs, which are told of and not read, and gathers what the others are. */
+static enum tide_status sort_out(struct gathered *g, const struct tide_paths *paths, const char **instead)
+{
+	enum tide_status status = paths->count > 1 ? tide_copies_find(paths, instead) : TIDE_OK;
+	for (size_t i = 0; i < paths->count && paths->count > 1 && !status; i++) {
+		char *reason = NULL;
+		if (!instead[i]) {
+			status = tide_kin_add(&g->kin, paths->path[i]) ? TIDE_OK : TIDE_ERR_NOMEM;
+			continue;
+		}
+		if (asprintf(&reason, "'%s' is a copy of '%s'", paths->path[i], instead[i]) < 0)
+			return TIDE_ERR_NOMEM;
+		json_array_append_new(g->copies, json_pack("{s:o, s:o}", "log", tide_json_text(paths->path[i]),
+							   "reason", tide_json_text(reason)));
+		free(reason);
+	}
+	return status;
+}
+
 static int run(const struct tide_args *args, const struct tide_cmd *cmd, struct tide_error *err)
 {
 	struct tide_paths paths;
 	if (tide_paths_init(&paths, args->operand, args->operands, err))
 		return TIDE_EXIT_UNREADABLE;
-	struct gathered g = {.reports = json_array(), .unreadable = json_array()};
+	struct gathered g = {.reports = json_array(), .unreadable = json_array(), .copies = json_array()};
 	struct tide_wanted wanted = {cmd->section, args->top};
 	struct tide_objects *objects = tide_objects_new();
+	const char **instead = calloc(paths.count + 1, sizeof *instead);
 	const struct tide_table *sites[] = {&tide_table_leaks, &tide_table_top, &tide_table_peak};
-	int code = objects ? TIDE_EXIT_OK : TIDE_EXIT_UNREADABLE;
+	int code = TIDE_EXIT_OK;
 	for (size_t i = 0; i < 3; i++)
 		if (strcmp(cmd->section ? cmd->section : "leaks", sites[i]->id) == 0)
 			g.table = sites[i];
-	for (size_t i = 0; i < paths.count && paths.count > 1 && code == TIDE_EXIT_OK; i++)
-		if (!tide_kin_add(&g.kin, paths.path[i])) {
-			tide_error_set(err, TIDE_ERR_NOMEM, "out of memory");
-			code = TIDE_EXIT_UNREADABLE;
-		}
+	if (!objects || !instead || sort_out(&g, &paths, instead)) {
+		tide_error_set(err, TIDE_ERR_NOMEM, "out of memory");
+		code = TIDE_EXIT_UNREADABLE;
+	}
 	for (size_t i = 0; i < paths.count && code == TIDE_EXIT_OK; i++) {
+		if (instead[i])
+			continue;
 		tide_progress_say(paths.path[i], i, paths.count);
 		if (add_log(&g, paths.path[i], objects, &wanted, paths.count > 1, err))
 			code = TIDE_EXIT_UNREADABLE;
@@ -154,6 +180,8 @@ static int run(const struct tide_args *args, const struct tide_cmd *cmd, struct 
 	tide_profile_release(&g.profile);
 	json_decref(g.reports);
 	json_decref(g.unreadable);
+	json_decref(g.copies);
+	free(instead);
 	tide_objects_free(objects);
 	tide_paths_release(&paths);
 	return code;

@@ -22,8 +22,7 @@ void tide_kin_release(struct tide_kin *k)
 	*k = (struct tide_kin){0};
 }
 
-/* 0: it is no log that could be used. */
-static uint64_t uid_of(const char *path)
+uint64_t tide_kin_uid(const char *path)
 {
 	struct tide_file file;
 	struct tide_error ignored;
@@ -41,7 +40,7 @@ static uint64_t uid_of(const char *path)
 
 bool tide_kin_add(struct tide_kin *k, const char *path)
 {
-	uint64_t uid = uid_of(path);
+	uint64_t uid = tide_kin_uid(path);
 	if (!uid)
 		return true;
 	if (k->count == k->cap) {

@@ -21,6 +21,8 @@ struct tide_kin {
 	size_t directories;
 };
 void tide_kin_release(struct tide_kin *);
+/* The number of a log; 0: it is none that could be used. */
+uint64_t tide_kin_uid(const char *path);
 /* What is no log is passed over. False: no memory. */
 bool tide_kin_add(struct tide_kin *, const char *path);
 /* The logs (*.tide) beside `path`, unless they were added already. */

@@ -83,7 +83,8 @@ static void overview(const struct tide_sink *sink, const json_t *doc)
 	json_decref(rows);
 }
 
-static void unreadable(const struct tide_sink *sink, const json_t *logs)
+/* Logs that are left out, and why. */
+static void left_out(const struct tide_sink *sink, const json_t *logs)
 {
 	size_t i;
 	const json_t *log;
@@ -100,7 +101,8 @@ static void unreadable(const struct tide_sink *sink, const json_t *logs)
 static void merged(const struct tide_sink *sink, const json_t *doc)
 {
 	const json_t *worst = json_array_get(json_object_get(doc, "processes"), (size_t)tide_number_at(doc, "worst"));
-	unreadable(sink, json_object_get(doc, "unreadable"));
+	left_out(sink, json_object_get(doc, "unreadable"));
+	left_out(sink, json_object_get(doc, "copies"));
 	tide_text_losses(sink, json_object_get(doc, "coverage"));
 	overview(sink, doc);
 	fputc('\n', sink->out);
@@ -144,7 +146,8 @@ void tide_text_section(const struct tide_sink *sink, const json_t *doc, const ch
 	size_t i;
 	const json_t *r, *processes = json_object_get(doc, "processes");
 	if (json_object_get(doc, "overview")) {
-		unreadable(sink, json_object_get(doc, "unreadable"));
+		left_out(sink, json_object_get(doc, "unreadable"));
+		left_out(sink, json_object_get(doc, "copies"));
 		overview(sink, doc);
 		fputc('\n', sink->out);
 	} else {

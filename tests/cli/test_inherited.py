@@ -62,7 +62,7 @@ def test_generations(tmp_path):
 
 
 def test_rows_of_the_ledger_add_up(tmp_path):
-    """What was inherited is live memory of the child's, and not unexplained."""
+    """P29: what was inherited is live memory of the child's, shared with the parent or not, and not unexplained."""
     held = generations(tmp_path, 2)
     live = []
     for path in (held[1][0], tmp_path / "alone" / held[1][0].name):

@@ -1,6 +1,7 @@
 """A directory of a worker tree is one report: sums, a row a process, then the page of the one that matters most."""
 import csv
 import io
+import signal
 
 import pytest
 
@@ -97,3 +98,24 @@ def test_sections(logs):
 def test_files_by_name_are_the_same_as_their_directory(logs):
     by_name = harness.tidemark("report", "--format", "json", *harness.logs_in(logs))
     assert by_name == harness.tidemark("report", "--format", "json", logs)
+
+
+def test_a_copied_log_is_counted_once(tmp_path):
+    """A log that was copied while its process ran: the newer one is read, whatever they are called, and the other is named."""
+    oracle, logs = tmp_path / "oracle", tmp_path / "logs"
+    logs.mkdir()
+    program = harness.Oracle.started(logs, oracle, 2, 256, 300000, TIDEMARK_SIZE="4M")
+    program.send_signal(signal.SIGSTOP)
+    log = harness.only_log(logs)
+    (logs / "older.tide").write_bytes(log.read_bytes())
+    program.send_signal(signal.SIGCONT)
+    assert program.wait(60) == 0
+    alone = harness.answer("report", log)
+    for name in ("a-copy.tide", "z-copy.tide"):
+        (logs / "older.tide").rename(logs / name)
+        doc = harness.answer("report", logs)
+        assert [p["process"]["log"] for p in doc["processes"]] == [str(log)]
+        assert doc["processes"][0]["totals"] == alone["totals"] and doc["coverage"]["events"] == alone["coverage"]["events"]
+        assert [c["log"] for c in doc["copies"]] == [str(logs / name)]
+        assert f"'{logs / name}' is a copy of '{log}'" in harness.tidemark("report", logs)
+        (logs / name).rename(logs / "older.tide")
