@@ -47,10 +47,11 @@ static json_t *heaps(const struct tide_bare *b)
 	json_t *rows = json_array();
 	for (uint32_t i = 0; i < b->heaps; i++) {
 		const struct tide_bare_heap *h = &b->heap[i];
-		json_array_append_new(
-			rows, tide_row(&tide_table_arenas, json_string(h->thread ? "glibc-thread" : "glibc-main"),
-				       tide_json_count(h->base), tide_json_count(h->reserved),
-				       tide_json_count(h->resident), json_null(), json_null(), json_null()));
+		json_array_append_new(rows, tide_row(&tide_table_arenas,
+						     json_string(h->thread ? "glibc-thread" : "glibc-main"),
+						     tide_json_count(h->base), tide_json_count(h->reserved),
+						     tide_json_count(h->resident), json_null(), json_null(),
+						     json_null(), json_null()));
 	}
 	return rows;
 }

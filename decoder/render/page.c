@@ -138,7 +138,7 @@ static const char *meaning(const char *kind)
 		{"pymalloc_free_pools", "free pools, in arenas that mostly hold one in use"},
 		{"mmap_direct", "mapped by the program itself, not by malloc"},
 		{"thread_stacks", "stacks"},
-		{"file_private", "programs and libraries: their data, pages that were changed"},
+		{"file_private", "programs and libraries: data, and pages changed"},
 		{"file_shared", "files: programs and libraries, shared with others"},
 		{"tidemark", "tidemark's own log and tables"},
 		{"malloc_main_heap", "malloc's brk heap, live or not"},
