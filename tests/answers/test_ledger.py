@@ -62,6 +62,15 @@ def test_c(pattern, tmp_path):
     assert abs(ledger["rss_bytes"] - after) < 1 << 20, (ledger["rss_bytes"], after)
 
 
+def test_cpp_of_many_sizes(tmp_path):
+    done = harness.run([harness.PROGRAMS / "sizes"], logs=tmp_path)
+    assert done.stdout == b"15000\n", done
+    report = harness.answer("report", harness.only_log(tmp_path))
+    rows = {r["kind"]: r["bytes"] for r in check(report)["rows"]}
+    assert abs(rows["live"] - report["totals"]["live_bytes"]) < report["totals"]["live_bytes"] // 100 > 64 << 10
+    assert rows["pinned_waste"] > 0
+
+
 def test_eight_threads(tmp_path):
     harness.run([harness.PROGRAMS / "retain", "eight", "exit"], logs=tmp_path)
     ledger = check(harness.answer("report", harness.only_log(tmp_path)))

@@ -1,4 +1,4 @@
-"""Twenty-one programs that are big for a known reason: what the report calls it."""
+"""Twenty-two programs that are big for a known reason: what the report calls it."""
 import concurrent.futures
 import subprocess
 import time
@@ -12,6 +12,7 @@ C = {
     "cache_small": "cache_or_steady", "cache_slow": "cache_or_steady", "load_once": "cache_or_steady",
     "steady": "cache_or_steady",
     "fragments": "retention", "peak": "retention", "thread_arenas": "retention",
+    "thread_tops": "retention",
     "map_more": "growth_outside_heap", "deep_stacks": "growth_outside_heap", "map_file": "growth_outside_heap",
 }
 

@@ -147,6 +147,31 @@ static void thread_arenas(void)
 	pthread_barrier_wait(&barrier);
 }
 
+static void *peak_freed(void *barrier)
+{
+	static __thread void *block[20000];
+	for (int i = 0; i < 20000; i++)
+		block[i] = make(500);
+	for (int i = 0; i < 20000; i++)
+		free(block[i]);
+	pthread_barrier_wait(barrier);
+	pause();
+	return NULL;
+}
+
+/* Nothing lives in the threads' heaps any more; a big block has raised the threshold below which their ends stay. */
+static void thread_tops(void)
+{
+	static pthread_barrier_t barrier;
+	pthread_barrier_init(&barrier, NULL, 5);
+	free(make(16 << 20));
+	for (int i = 0; i < 4; i++) {
+		pthread_t thread;
+		pthread_create(&thread, NULL, peak_freed, &barrier);
+	}
+	pthread_barrier_wait(&barrier);
+}
+
 static void map_more(void)
 {
 	for (int i = 0; i < 60; i++) {
@@ -222,6 +247,8 @@ int main(int argc, char **argv)
 		sieve(60000, 500, 1500, 30000);
 	else if (strcmp(name, "thread_arenas") == 0)
 		thread_arenas();
+	else if (strcmp(name, "thread_tops") == 0)
+		thread_tops();
 	else if (strcmp(name, "map_more") == 0)
 		map_more();
 	else if (strcmp(name, "deep_stacks") == 0)
