@@ -48,7 +48,8 @@ struct tide_pin {
 	uint64_t arenas;          /* that hold blocks of it: pymalloc arenas and malloc heaps */
 	uint64_t blocks, bytes;   /* live, under the place */
 	uint64_t inherited_bytes; /* of these, from before the fork */
-	uint64_t pins_bytes;      /* stranded bytes of the arenas and pages in which its blocks sit */
+	uint64_t
+		pins_bytes; /* stranded bytes of the arenas and pages in which its blocks sit, those of pins before it left out */
 	/* resident bytes that go back when all its blocks die: those that no malloc_trim would give back before; when nothing else
 	 * is done; when malloc_trim(0) is called then, all that this gives back */
 	uint64_t releases_bytes, returns_bytes, with_trim_bytes;

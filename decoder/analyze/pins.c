@@ -313,7 +313,7 @@ static bool describe(struct search *s, uint32_t key, struct tide_pin *p)
 	uint8_t *under = calloc(s->keys.sites + 1ull, 1);
 	if (!under)
 		return false;
-	*p = (struct tide_pin){.pins_bytes = s->all_touch[key]};
+	*p = (struct tide_pin){.pins_bytes = s->touch[key]};
 	for (uint32_t i = 0; i < s->keys.sites; i++) {
 		if (!r->site[i].live_blocks || s->covered[i] || !is_under(s, i, key))
 			continue;

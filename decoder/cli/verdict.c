@@ -156,8 +156,10 @@ static json_t *retention_trigger(const struct tide_loaded *l, const struct tide_
 	json_t *place = pin_place(l, p), *line;
 	char types[200];
 	types_of(a, p, types, sizeof types);
-	line = text("%llu blocks%s made at %s hold %.1f MiB in %llu arenas", (unsigned long long)p->blocks, types,
-		    json_string_value(place), (double)p->pins_bytes / MIB, (unsigned long long)p->arenas);
+	line = text("%llu %s%s made at %s %s %.1f MiB in %llu %s", (unsigned long long)p->blocks,
+		    p->blocks == 1 ? "block" : "blocks", types, json_string_value(place),
+		    p->blocks == 1 ? "holds" : "hold", (double)p->pins_bytes / MIB, (unsigned long long)p->arenas,
+		    p->arenas == 1 ? "arena" : "arenas");
 	json_decref(place);
 	return line;
 }
@@ -215,17 +217,24 @@ static const char *consequence_of(const struct tide_analysis *a, const struct ti
 	}
 }
 
+/* Adds up to what is resident; what no row explains is among programs and libraries. */
+static json_t *state_of(const struct tide_ledger *l, const struct tide_verdict *v)
+{
+	uint64_t ours = l->row[TIDE_ROW_TIDEMARK], rest = v->own + ours;
+	if (!l->known)
+		return text("no census of resident memory in this log");
+	return text("%.1f MiB resident: %.1f MiB live, %.1f MiB free and kept, %.1f MiB outside the heaps; programs "
+		    "and libraries %.1f MiB, tidemark itself %.1f MiB",
+		    (double)l->rss / MIB, (double)v->live / MIB, (double)v->idle / MIB, (double)v->outside / MIB,
+		    (double)(l->rss > rest ? l->rss - rest : 0) / MIB, (double)ours / MIB);
+}
+
 json_t *tide_build_verdict(const struct tide_loaded *l)
 {
 	static const char *const names[] = {"unknown", "leak", "retention", "growth_outside_heap", "cache_or_steady"};
 	struct tide_verdict v;
 	tide_verdict_of(l->analysis, &v);
-	json_t *state =
-		l->analysis->ledger.known
-			? text("%.1f MiB resident: %.1f MiB live, %.1f MiB free and kept, %.1f MiB outside the heaps",
-			       (double)l->analysis->ledger.rss / MIB, (double)v.live / MIB, (double)v.idle / MIB,
-			       (double)v.outside / MIB)
-			: text("no census of resident memory in this log");
+	json_t *state = state_of(&l->analysis->ledger, &v);
 	return json_pack("{s:s, s:o, s:o, s:o, s:s, s:o}", "class", names[v.class], "bytes", tide_json_count(v.bytes),
 			 "state", state, "trigger", trigger_of(l, &v), "consequence", consequence_of(l->analysis, &v),
 			 "advice", advice_of(l, &v));

@@ -83,6 +83,12 @@ def test_no_row_repeats_a_better_one(report):
     assert sum(p["releases_bytes"] - p["bytes"] for p in report["pins"]) <= held * 1.1, report["predictions"]["pins"]
 
 
+def test_a_row_holds_no_more_than_its_arenas_have(report):
+    stranded = sorted((a["stranded_bytes"] for a in report["arenas"]), reverse=True)
+    for p in report["pins"]:
+        assert p["pins_bytes"] <= sum(stranded[:p["arenas"]]), p
+
+
 def test_every_row_holds_and_frees_something(report):
     least = max(64 << 10, report["predictions"]["pinned_bytes"] // 100)
     assert report["pins"]

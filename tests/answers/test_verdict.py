@@ -1,5 +1,6 @@
 """Twenty-two programs that are big for a known reason: what the report calls it."""
 import concurrent.futures
+import re
 import subprocess
 import time
 
@@ -114,6 +115,12 @@ def test_retention_comes_with_advice_that_releases(verdicts):
     for name in ("fragments", "peak", "few_kept"):
         advice = verdicts[name][1]["advice"]
         assert advice and max(a["releases_bytes"] for a in advice) > verdicts[name][1]["bytes"] // 3, (name, verdicts[name])
+
+
+def test_states_add_up(verdicts):
+    for name, (_, v) in verdicts.items():
+        rss, *parts = [float(n) for n in re.findall(r"([0-9.]+) MiB", v["state"])]
+        assert len(parts) == 5 and abs(rss - sum(parts)) < 0.6, (name, v["state"])
 
 
 def test_every_verdict_says_all_three(verdicts):
