@@ -142,20 +142,23 @@ static struct tide_lane *taken(struct tide_lane *lane)
 
 static struct tide_lane *take_shared(bool wait)
 {
-	static atomic_bool gave_up; /* holders do not come back: nobody waits for them a second time */
+	/* in vain, with nobody successful in between. Of a thousand threads many lose their processor while they hold a lane, and
+	 * some wait too long; after so many holders do not come back at all, and nobody waits */
+	static atomic_uint timeouts;
 	uint64_t begin = tide_ticks();
-	uint64_t most = wait && !atomic_load_explicit(&gave_up, memory_order_relaxed) ? SHARED_TICKS : 0;
+	bool hopeless = atomic_load_explicit(&timeouts, memory_order_relaxed) >= TIDE_LOCK_PATIENCE;
+	uint64_t most = wait && !hopeless ? SHARED_TICKS : 0;
 	for (uint32_t i = tide_self.tid;; i++) {
 		struct tide_lane *lane = lane_at(i % lanes.shared);
 		if (tide_trylock(&lane->lock)) {
-			if (wait && !most)
-				atomic_store_explicit(&gave_up, false, memory_order_relaxed);
+			if (wait && atomic_load_explicit(&timeouts, memory_order_relaxed))
+				atomic_store_explicit(&timeouts, 0, memory_order_relaxed);
 			return taken(lane);
 		}
 		bool round = i - tide_self.tid >= lanes.shared;
 		if (round && tide_ticks() - begin >= most) {
 			if (most)
-				atomic_store_explicit(&gave_up, true, memory_order_relaxed);
+				atomic_fetch_add_explicit(&timeouts, 1, memory_order_relaxed);
 			return NULL;
 		}
 		if (i - tide_self.tid > TIDE_LOCK_SPINS)
