@@ -142,23 +142,26 @@ static struct tide_lane *taken(struct tide_lane *lane)
 
 static struct tide_lane *take_shared(bool wait)
 {
-	/* in vain, with nobody successful in between. Of a thousand threads many lose their processor while they hold a lane, and
-	 * some wait too long; after so many holders do not come back at all, and nobody waits */
-	static atomic_uint timeouts;
-	uint64_t begin = tide_ticks();
-	bool hopeless = atomic_load_explicit(&timeouts, memory_order_relaxed) >= TIDE_LOCK_PATIENCE;
+	/* When the first of those began who waited in vain, with nobody successful since; 0: somebody was. Of a thousand
+	 * threads many lose their processor while they hold a lane, and many wait too long at once; only after a while is
+	 * it that holders do not come back at all */
+	static _Atomic uint64_t in_vain;
+	uint64_t begin = tide_ticks(), since = atomic_load_explicit(&in_vain, memory_order_relaxed);
+	bool hopeless = since && begin > since && begin - since > TIDE_LOCK_PATIENCE * SHARED_TICKS;
 	uint64_t most = wait && !hopeless ? SHARED_TICKS : 0;
 	for (uint32_t i = tide_self.tid;; i++) {
 		struct tide_lane *lane = lane_at(i % lanes.shared);
 		if (tide_trylock(&lane->lock)) {
-			if (wait && atomic_load_explicit(&timeouts, memory_order_relaxed))
-				atomic_store_explicit(&timeouts, 0, memory_order_relaxed);
+			if (wait && atomic_load_explicit(&in_vain, memory_order_relaxed))
+				atomic_store_explicit(&in_vain, 0, memory_order_relaxed);
 			return taken(lane);
 		}
 		bool round = i - tide_self.tid >= lanes.shared;
 		if (round && tide_ticks() - begin >= most) {
+			since = 0;
 			if (most)
-				atomic_fetch_add_explicit(&timeouts, 1, memory_order_relaxed);
+				atomic_compare_exchange_strong_explicit(&in_vain, &since, begin, memory_order_relaxed,
+									memory_order_relaxed);
 			return NULL;
 		}
 		if (i - tide_self.tid > TIDE_LOCK_SPINS)

@@ -16,9 +16,10 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
-#define LONGEST 20 /* seconds of one input, on a machine that is busy and under sanitizers */
+#define LONGEST 20 /* seconds of CPU of one input, under sanitizers too */
 #define LEN_MAX 4096u
 #define MEMORY_MAX (UINT64_C(1) << 30)
 
@@ -54,7 +55,7 @@ static void watch(void)
 	mallopt(M_MMAP_THRESHOLD, 1 << 28);
 	mallopt(M_TRIM_THRESHOLD, 1 << 28);
 	struct sigaction action = {.sa_handler = keep_input, .sa_flags = (int)SA_RESETHAND};
-	static const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGALRM};
+	static const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGPROF};
 	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
 		sigaction(signals[i], &action, NULL);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -70,7 +71,7 @@ static void run_input(const uint8_t *bytes, size_t len)
 	if (!now.bytes)
 		abort();
 	memcpy(now.bytes, bytes, len);
-	alarm(LONGEST);
+	setitimer(ITIMER_PROF, &(struct itimerval){.it_value.tv_sec = LONGEST}, NULL);
 	LLVMFuzzerTestOneInput(now.bytes, len);
 	free(now.bytes);
 }
