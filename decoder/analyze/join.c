@@ -37,6 +37,21 @@ static void set_heaps(struct tide_join *j)
 	};
 }
 
+/* Events that were not seen may have raised the threshold: a top that was not cut shows it, if nothing in fastbins lies on it. */
+static void raise_threshold(struct tide_join *j)
+{
+	for (uint32_t i = 0; i < j->heaps.heaps && j->heaps.unseen && j->known_allocator; i++) {
+		const struct tide_heap *heap = &j->heaps.heap[i];
+		struct tide_heap_sum sum;
+		if (heap->kind == TIDE_HEAP_MAPPED || heap->kind == TIDE_HEAP_SEGMENT ||
+		    (j->caches && tide_caches_fast(j->caches, heap->start)))
+			continue;
+		tide_heap_sum(&j->heaps, heap, NULL, &sum);
+		if (sum.top_size >= j->trim_threshold && sum.top_size < 2 * TIDE_MMAP_THRESHOLD_MAX)
+			j->trim_threshold = sum.top_size + 1;
+	}
+}
+
 enum tide_status tide_join_init(struct tide_join *j, struct tide_analysis *a, struct tide_log *log,
 				const struct tide_replay *state, const struct tide_census_blob *blob,
 				const struct tide_caches *caches)
@@ -59,6 +74,7 @@ enum tide_status tide_join_init(struct tide_join *j, struct tide_analysis *a, st
 		tide_join_release(j);
 		return TIDE_ERR_NOMEM;
 	}
+	raise_threshold(j);
 	return TIDE_OK;
 }
 

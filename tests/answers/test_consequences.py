@@ -78,6 +78,17 @@ def test_never(told, tmp_path):
     assert "malloc_trim does not" in report["verdict"]["consequence"], report["verdict"]
 
 
+def test_never_in_a_log_that_has_wrapped(tmp_path):
+    """The blocks of those heaps, and the big one that raised the threshold, are no longer told of: the heaps' shape is, and that nobody
+    cut their tops."""
+    resident(harness.run([harness.PROGRAMS / "retain", "tops", "exit"], logs=tmp_path, env={"TIDEMARK_SIZE": "512K"}))
+    report = harness.answer("report", harness.only_log(tmp_path))
+    assert report["coverage"]["evicted"] > 60000
+    threads = arenas(report, "glibc-thread")
+    assert len(threads) == 4 and {a["consequence"] for a in threads} == {"never"}, threads
+    assert report["verdict"]["class"] == "retention" and "malloc_trim does not" in report["verdict"]["consequence"]
+
+
 def test_never_of_pymalloc(tmp_path):
     """One arena without an object in it stays, whatever is collected."""
     (tmp_path / "emptied.py").write_text("""
