@@ -64,7 +64,7 @@ def test_many_busy_threads(tmp_path, size):
     assert set(losses) <= {"no_space", "reentrant"}
     counted, dropped = info["coverage"]["events"], sum(losses.values())
     assert threads * events <= counted + dropped <= threads * (events + 8) + 100, losses
-    assert dropped <= threads * events // 10, "threads without a lane do not wait for one"
+    assert dropped <= threads * events // 5, "threads without a lane do not wait for one"  # 58 to 70 % when they do not
     coverage = info["coverage"]
     assert coverage["lost"] == 0 and counted == coverage["in_window"] + coverage["evicted"]
     totals = harness.answer("report", log)["totals"]
