@@ -5,6 +5,10 @@
 #include "analyze/census_sites.h"
 #include "analyze/join.h"
 
+/* As the writer has it: less than that is no movement (shim/census.c). */
+#define MOVED_LEAST (UINT64_C(1) << 20)
+#define MOVED_SHARE 32u
+
 /* Whether the census belongs to the story: whole, and not of a time when the interpreter had shut down. */
 static bool is_usable(const struct tide_watch *w, uint32_t i, bool *ret_last)
 {
@@ -17,6 +21,39 @@ static bool is_usable(const struct tide_watch *w, uint32_t i, bool *ret_last)
 	w->at_ns[w->censuses] = blob.time_ns;
 	*ret_last = finalized && (census.reason == TIDE_WHY_EXIT || census.reason == TIDE_WHY_FINALIZING);
 	return !(finalized && census.reason == TIDE_WHY_EXIT);
+}
+
+/* Resident bytes, and which arenas' blocks it counted by site. False: it cannot be read. */
+static bool look_into(struct tide_log *log, uint32_t i, enum tide_census_source *ret_source, uint64_t *ret_rss)
+{
+	struct tide_census_blob blob;
+	struct tide_census census;
+	struct tide_census_item item;
+	if (tide_log_census(log, i, &blob) || !tide_census_init(&census, blob.bytes, blob.len))
+		return false;
+	*ret_source = blob.source;
+	*ret_rss = 0;
+	while (tide_census_next(&census, &item) == 1)
+		if (item.kind == TIDE_RECORD_RSS)
+			*ret_rss = item.rss.resident;
+	return true;
+}
+
+/* The last one, but in the mode `sites`: only the process' own censuses tell whose Python's blocks are. So the last of those is worth more
+ * than one that `tidemark record` took from outside after it, unless RSS has moved since. */
+static uint32_t choose(const struct tide_watch *w)
+{
+	uint32_t last = w->censuses - 1, own = last;
+	enum tide_census_source source;
+	uint64_t now, then = 0;
+	if (w->censuses == 0 || tide_log_process(w->log)->super.python_mode != TIDE_PYTHON_SITES ||
+	    !look_into(w->log, w->census[last], &source, &now) || source != TIDE_CENSUS_BESIDE)
+		return last;
+	while (source == TIDE_CENSUS_BESIDE && own > 0)
+		if (!look_into(w->log, w->census[--own], &source, &then))
+			return last;
+	uint64_t apart = now > then ? now - then : then - now;
+	return source == TIDE_CENSUS_BESIDE || (apart >= MOVED_LEAST && apart >= then / MOVED_SHARE) ? last : own;
 }
 
 enum tide_status tide_watch_init(struct tide_watch *w, struct tide_analysis *a, struct tide_log *log)
@@ -37,6 +74,7 @@ enum tide_status tide_watch_init(struct tide_watch *w, struct tide_analysis *a, 
 			w->census[w->censuses++] = i;
 	if (w->censuses)
 		w->next_ns = w->at_ns[0];
+	w->answer = choose(w);
 	w->has_caches = tide_glibc_of(tide_log_process(log)->allocator, &glibc);
 	if (w->has_caches)
 		tide_caches_init(&w->caches, &glibc);
@@ -70,7 +108,8 @@ static void note_moment(const struct tide_space *s, const struct tide_replay *r,
 		pools += sum.live_bytes;
 	}
 	m->live = r->live_bytes - r->python_bytes + (pools ? pools : r->python_bytes);
-	m->unseen = events_tell || pools < r->python_bytes ? 0 : pools - r->python_bytes;
+	uint64_t seen = r->python_bytes - r->counted_bytes;
+	m->unseen = events_tell || pools < seen ? 0 : pools - seen;
 	for (uint32_t i = 0; i < s->regions; i++) {
 		const struct tide_space_region *region = &s->region[i];
 		m->files += tide_space_file(s, region->start, region->end);
@@ -103,7 +142,7 @@ static enum tide_status add_sites(struct tide_watch *w, struct tide_replay *r)
 	struct tide_census_blob blob;
 	enum tide_status status = TIDE_OK;
 	bool found = tide_log_process(w->log)->super.python_mode != TIDE_PYTHON_SITES;
-	for (uint32_t i = w->censuses; i-- > 0 && !found && status != TIDE_ERR_NOMEM;) {
+	for (uint32_t i = w->answer + 1; i-- > 0 && !found && status != TIDE_ERR_NOMEM;) {
 		status = tide_log_census(w->log, w->census[i], &blob);
 		if (!status)
 			status = tide_census_sites(w->a, r, w->log, &blob, &found);
@@ -111,13 +150,13 @@ static enum tide_status add_sites(struct tide_watch *w, struct tide_replay *r)
 	return status == TIDE_ERR_NOMEM ? status : TIDE_OK;
 }
 
-/* What sites held at a census before the last one: how they grow. */
-static enum tide_status note_sites(struct tide_watch *w, struct tide_replay *r, uint32_t which,
-				   const struct tide_census_blob *blob)
+/* What sites held at another census than the one that is joined: how they grow. Those from outside count no sites. */
+static enum tide_status note_sites(struct tide_watch *w, struct tide_replay *r, const struct tide_census_blob *blob)
 {
 	uint64_t *live = NULL;
 	uint32_t sites = 0;
-	if (tide_log_process(w->log)->super.python_mode != TIDE_PYTHON_SITES || !tide_trend_wants(&w->counted, which))
+	if (tide_log_process(w->log)->super.python_mode != TIDE_PYTHON_SITES || blob->source != TIDE_CENSUS_OWN ||
+	    !tide_trend_wants(&w->counted, w->own++))
 		return TIDE_OK;
 	enum tide_status status = tide_census_site_bytes(r, w->log, blob, &live, &sites);
 	if (!status && live)
@@ -129,7 +168,7 @@ static enum tide_status take_census(struct tide_watch *w, struct tide_replay *r,
 {
 	struct tide_census_blob blob;
 	struct tide_space space;
-	bool last = which + 1 == w->censuses;
+	bool last = which == w->answer;
 	enum tide_status status = last ? add_sites(w, r) : TIDE_OK;
 	if (!status)
 		status = tide_log_census(w->log, w->census[which], &blob);
@@ -141,7 +180,7 @@ static enum tide_status take_census(struct tide_watch *w, struct tide_replay *r,
 		tide_space_release(&space);
 	}
 	if (!status && !last)
-		status = note_sites(w, r, which, &blob);
+		status = note_sites(w, r, &blob);
 	if (!status && last)
 		status = join_last(w, r, &blob);
 	return status == TIDE_ERR_BAD ? TIDE_OK : status; /* a damaged census tells nothing, and spoils nothing */

@@ -1,6 +1,6 @@
 /*
  * watch.h - what must be seen while events pass by: what the threads' caches hold, and the state at the moment of each census.
- * The last census before the answer moment is joined with the blocks that are live at its own time, not at the log's end.
+ * One census before the answer moment, the last as a rule, is joined with the blocks that are live at its own time, not at the log's end.
  */
 #ifndef TIDE_ANALYZE_WATCH_H
 #define TIDE_ANALYZE_WATCH_H
@@ -15,6 +15,8 @@ struct tide_watch {
 	uint32_t *census; /* numbers of usable censuses up to the answer moment, oldest first */
 	uint64_t *at_ns;
 	uint32_t censuses, next;
+	uint32_t own;     /* of those passed by, taken by the process itself */
+	uint32_t answer;  /* which of them is joined with the blocks: ledger, arenas and pins are of it */
 	uint64_t next_ns; /* of the next census; UINT64_MAX: none */
 	bool has_caches;
 	struct tide_caches caches;
@@ -29,7 +31,7 @@ struct tide_watch {
 enum tide_status tide_watch_init(struct tide_watch *, struct tide_analysis *, struct tide_log *);
 void tide_watch_release(struct tide_watch *);
 /* Before each event is replayed, with its time; with UINT64_MAX at the end. In `sites` mode, Python's blocks are added to the state
- * at the last census. */
+ * at the census that is joined. */
 enum tide_status tide_watch_until(struct tide_watch *, struct tide_replay *, uint64_t time_ns);
 /* After the events of a batch were replayed, what each gave up; not more than tide_watch_most of them. */
 enum tide_status tide_watch_batch(struct tide_watch *, const struct tide_replay *, const struct tide_batch *,

@@ -50,14 +50,14 @@ enum { TIDE_COLOR_AUTO, TIDE_COLOR_ALWAYS, TIDE_COLOR_NEVER };
 struct tide_args {
 	bool help;
 	uint64_t format, color;
-	const char *output;                                              /* NULL: standard output */
-	uint64_t top;                                                    /* rows of a table */
-	uint64_t fail_on;                                                /* bytes; TIDE_UNSET */
-	const char *dir, *size, *sample, *python, *exe, *stack, *census; /* record; NULL: not given */
-	const char *allocator;                                           /* replay; NULL: every setting */
-	const char *older_than;                                          /* prune; NULL: not given */
-	uint64_t keep;                                                   /* prune: logs; TIDE_UNSET */
-	bool dry_run;                                                    /* prune */
+	const char *output;                                                      /* NULL: standard output */
+	uint64_t top;                                                            /* rows of a table */
+	uint64_t fail_on;                                                        /* bytes; TIDE_UNSET */
+	const char *dir, *size, *sample, *python, *exe, *stack, *census, *watch; /* record; NULL: not given */
+	const char *allocator;                                                   /* replay; NULL: every setting */
+	const char *older_than;                                                  /* prune; NULL: not given */
+	uint64_t keep;                                                           /* prune: logs; TIDE_UNSET */
+	bool dry_run;                                                            /* prune */
 	uint64_t arena_max, trim_every, timeout; /* replay: arenas, milliseconds, seconds; TIDE_UNSET */
 	int operands;
 	char **operand;

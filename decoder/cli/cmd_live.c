@@ -98,7 +98,7 @@ static int find(const char *what, int *ret_pid, struct tide_error *err)
 static enum tide_status logged(struct subject *s, const struct tide_args *args, json_t **ret, bool *ret_damaged,
 			       struct tide_error *err)
 {
-	struct tide_census_blob now = {0, s->census.at_ns, true, s->census.bytes, s->census.len};
+	struct tide_census_blob now = {TIDE_CENSUS_ADDED, 0, s->census.at_ns, true, s->census.bytes, s->census.len};
 	struct tide_wanted wanted = {NULL, args->top};
 	struct tide_kin kin = {0};
 	struct tide_loaded loaded;
@@ -126,7 +126,7 @@ static enum tide_status logged(struct subject *s, const struct tide_args *args, 
 
 static enum tide_status unlogged(struct subject *s, json_t **ret, struct tide_error *err)
 {
-	struct tide_census_blob now = {0, s->census.at_ns, true, s->census.bytes, s->census.len};
+	struct tide_census_blob now = {TIDE_CENSUS_ADDED, 0, s->census.at_ns, true, s->census.bytes, s->census.len};
 	struct tide_bare_subject subject = {s->process.pid, s->process.ppid, s->process.name, s->process.start_ns,
 					    &now};
 	enum tide_status status = tide_build_bare(&subject, ret);

@@ -13,9 +13,13 @@
 static enum tide_status drain(struct tide_log *log, const char *path, struct tide_error *err)
 {
 	struct tide_event e;
+	struct tide_census_blob census;
 	int more;
 	while ((more = tide_log_next(log, &e)) == 1)
 		;
+	for (uint32_t i = 0; i < tide_log_census_count(log) && more == 0; i++)
+		if (tide_log_census(log, i, &census) == TIDE_ERR_NOMEM)
+			more = TIDE_ERR_NOMEM;
 	return more < 0 ? tide_error_set(err, (enum tide_status)more, "cannot read '%s': out of memory", path)
 			: TIDE_OK;
 }

@@ -12,6 +12,7 @@
 #include "cli/cmd.h"
 #include "cli/opts.h"
 #include "read/alive.h"
+#include "read/beside.h"
 #include "read/file.h"
 #include "read/super.h"
 #include "render/safe.h"
@@ -133,6 +134,17 @@ static enum tide_status collect(struct prune *p, int dir, const char *path)
 	return ok ? TIDE_OK : TIDE_ERR_NOMEM;
 }
 
+/* And what record wrote beside it. False: errno says why. */
+static bool remove_log(int dir, const char *name)
+{
+	char *beside = tide_beside_path(name);
+	bool ok = unlinkat(dir, name, 0) == 0;
+	if (ok && beside && unlinkat(dir, beside, 0) != 0)
+		ok = errno == ENOENT;
+	free(beside);
+	return ok;
+}
+
 static int remove_all(struct prune *p, int dir, const struct tide_args *args, uint64_t older, struct tide_error *err)
 {
 	uint64_t removed = 0, bytes = 0, kept = 0;
@@ -145,7 +157,7 @@ static int remove_all(struct prune *p, int dir, const struct tide_args *args, ui
 			kept++;
 			continue;
 		}
-		if (!args->dry_run && unlinkat(dir, c->name, 0) != 0) {
+		if (!args->dry_run && !remove_log(dir, c->name)) {
 			tide_error_set(err, TIDE_ERR_IO, "cannot remove '%s': %s", c->name, strerror(errno));
 			return TIDE_EXIT_UNREADABLE;
 		}

@@ -12,11 +12,15 @@
 #include <unistd.h>
 
 #include "cli/cmd.h"
+#include "cli/follow.h"
 #include "cli/opts.h"
 #include "cli/record.h"
 #include "read/log.h"
 #include "render/safe.h"
 #include "render/value.h"
+
+#define WATCH_NS UINT64_C(1000000000)
+#define WATCH_LEAST_NS UINT64_C(10000000)
 
 /* A log of this run, for the list at the end. */
 struct written {
@@ -157,9 +161,16 @@ static void become(char **argv, const struct sigaction *old, const sigset_t *old
 	_exit(why == ENOENT ? TIDE_EXIT_NOT_FOUND : TIDE_EXIT_CANNOT_RUN);
 }
 
+/* Whom to look at meanwhile. */
+struct watch {
+	const char *dir;
+	uint64_t session, interval_ns; /* UINT64_MAX: nobody */
+};
+
 /* Runs it and waits for it. Its exit code; 128 + the signal that ended it; TIDE_EXIT_RECORD: it could not be started. */
-static int run_program(char **argv)
+static int run_program(char **argv, const struct watch *watch)
 {
+	struct tide_follow *follow = NULL;
 	struct sigaction old[FORWARDED];
 	sigset_t old_mask;
 	int status;
@@ -172,10 +183,15 @@ static int run_program(char **argv)
 	sigprocmask(SIG_SETMASK, &old_mask, NULL);
 	if (child < 0)
 		return TIDE_EXIT_RECORD;
-	while (waitpid(child, &status, 0) < 0)
-		if (errno != EINTR)
-			return TIDE_EXIT_RECORD;
+	if (watch->interval_ns != UINT64_MAX)
+		follow = tide_follow_begin(watch->dir, watch->session, watch->interval_ns);
+	pid_t ended;
+	while ((ended = waitpid(child, &status, 0)) < 0 && errno == EINTR)
+		;
 	program = 0; /* its number may be another's from now on */
+	tide_follow_end(follow);
+	if (ended < 0)
+		return TIDE_EXIT_RECORD;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -187,6 +203,27 @@ static bool valid_size(const char *size, struct tide_error *err)
 	tide_error_set(err, TIDE_ERR_USAGE,
 		       "bad value '%.60s' for '--size': it is a number of bytes from 256K to 1024G", size);
 	return false;
+}
+
+/* How often processes are looked at from outside: as told, else as often as they take a census themselves, if that is told. */
+static bool interval_of(const struct tide_args *args, uint64_t *ret, struct tide_error *err)
+{
+	const char *inside = args->census ? args->census : getenv("TIDEMARK_CENSUS");
+	*ret = WATCH_NS;
+	if (!args->watch) {
+		if (inside && tide_opts_time(inside, ret) && *ret < WATCH_LEAST_NS)
+			*ret = WATCH_LEAST_NS; /* else it is off, or the shim will complain of it */
+		return true;
+	}
+	if (strcmp(args->watch, "off") == 0)
+		*ret = UINT64_MAX;
+	else if (!tide_opts_time(args->watch, ret) || *ret < WATCH_LEAST_NS) {
+		tide_error_set(err, TIDE_ERR_USAGE,
+			       "bad value '%.60s' for '--watch': it is off, or a time of 10ms at least, such as 1s",
+			       args->watch);
+		return false;
+	}
+	return true;
 }
 
 /* The directory for logs, absolute, made when it is not there. */
@@ -202,10 +239,10 @@ static bool log_directory(const char *given, char *ret, struct tide_error *err)
 static int run(const struct tide_args *args, const struct tide_cmd *cmd, struct tide_error *err)
 {
 	char shim[PATH_MAX], dir[PATH_MAX];
-	uint64_t session = 0;
+	uint64_t session = 0, interval = 0;
 	(void)cmd;
-	if (!valid_size(args->size, err) || !log_directory(args->dir ? args->dir : ".", dir, err) ||
-	    tide_shim_path(shim, err))
+	if (!valid_size(args->size, err) || !interval_of(args, &interval, err) ||
+	    !log_directory(args->dir ? args->dir : ".", dir, err) || tide_shim_path(shim, err))
 		return TIDE_EXIT_RECORD;
 	const char *untraced = tide_untraced(args->operand[0]);
 	bool foreign = untraced && strcmp(untraced, TIDE_FOREIGN) == 0; /* its loader would complain of our library */
@@ -220,7 +257,7 @@ static int run(const struct tide_args *args, const struct tide_cmd *cmd, struct 
 		fprintf(stderr, "' is not traced: %s\n", untraced);
 	}
 	fflush(NULL); /* before the fork */
-	int code = run_program(args->operand);
+	int code = run_program(args->operand, &(struct watch){dir, session, interval});
 	size_t logs = list(dir, session);
 	if (!logs && !untraced && code != TIDE_EXIT_NOT_FOUND && code != TIDE_EXIT_CANNOT_RUN)
 		fprintf(stderr, "tidemark: no log was written\n");
@@ -237,6 +274,8 @@ static const struct tide_opt options[] = {
 	TIDE_OPT("--stack", "N", "most frames kept of a stack; 64 by default", TIDE_OPT_TEXT, stack),
 	TIDE_OPT("--census", "off|TIME", "least time between censuses of resident memory, such as 1s", TIDE_OPT_TEXT,
 		 census),
+	TIDE_OPT("--watch", "off|TIME", "least time between looks at resident memory from outside; 1s by default",
+		 TIDE_OPT_TEXT, watch),
 	TIDE_OPT("--exe", "GLOB", "executables to trace, by path; others run untraced", TIDE_OPT_TEXT, exe),
 	TIDE_OPT_END,
 };

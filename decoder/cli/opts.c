@@ -16,6 +16,19 @@ bool tide_opts_bytes(const char *text, uint64_t *ret)
 	return true;
 }
 
+bool tide_opts_time(const char *text, uint64_t *ret)
+{
+	char *end;
+	errno = 0;
+	unsigned long long value = strtoull(text, &end, 10);
+	uint64_t unit = strcmp(end, "ms") == 0 ? 1000000u : 1000000000u;
+	bool known = !*end || strcmp(end, "s") == 0 || strcmp(end, "ms") == 0;
+	if (*text < '0' || *text > '9' || errno || !known || value > UINT64_MAX / 2 / unit)
+		return false;
+	*ret = value * unit;
+	return true;
+}
+
 /* Which word of "a|b|c" the text is; -1: none. */
 static int choice_of(const char *words, const char *text)
 {

@@ -32,5 +32,7 @@ void tide_opts_help(const struct tide_cmd *, FILE *);
 void tide_opts_complete(int argc, char **argv, FILE *);
 /* "64K" and the like. False: no such number. */
 bool tide_opts_bytes(const char *text, uint64_t *ret);
+/* "1s", "20ms", or seconds without a unit, as the shim takes them: nanoseconds. False: no such time. */
+bool tide_opts_time(const char *text, uint64_t *ret);
 
 #endif

@@ -179,7 +179,7 @@ static void put_region(struct taking *t, const struct tide_outside_map *m)
 		put_piece(t, m, at, end, ours);
 	}
 	if (m->start == t->beacon.log && m->inode)
-		t->census->log_start = m->start;
+		t->census->log_inode = m->inode;
 	if (tide_outside_is_shim(m))
 		t->census->shim = true;
 }
@@ -217,11 +217,13 @@ enum { POOLS_MOST = 64, CLASSES = 32, ALIGNMENT = 16 };
 static bool read_pools(struct taking *t, uint64_t first, uint32_t pools, struct pool *pool)
 {
 	struct iovec to[POOLS_MOST], from[POOLS_MOST];
-	unsigned n = 0;
+	unsigned n = 0, step = t->beacon.pool_bytes / TIDE_PAGE;
 	memset(pool, 0, pools * sizeof *pool);
+	if (!tide_outside_residency(t->pagemap, first, t->pages, pools * step))
+		return false;
 	for (uint32_t i = 0; i < pools; i++) {
 		uint64_t at = first + i * (uint64_t)t->beacon.pool_bytes;
-		if (!tide_outside_is_resident(t->pagemap, at))
+		if (!tide_outside_is_resident(t->pages[i * step]))
 			continue;
 		to[n] = (struct iovec){&pool[i], sizeof *pool};
 		from[n++] = (struct iovec){(void *)(uintptr_t)at, sizeof *pool};

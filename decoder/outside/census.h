@@ -20,7 +20,7 @@ struct tide_outside_census {
 	bool shim;                /* libtidemark.so is loaded ... */
 	bool beacon;  /* ... and its tables could be read: tidemark's own memory and Python's arenas are told apart */
 	bool refused; /* its memory may not be read */
-	uint64_t log_start; /* where the log is mapped; 0: nowhere */
+	uint64_t log_inode; /* of the file that the shim writes its log into; 0: none */
 };
 
 /* `tries`, at least 1: how often it may be taken until no more than moving pages differ. TIDE_OK, TIDE_ERR_IO (the process has ended, or is not

@@ -11,6 +11,7 @@
 #include "format/layout.h"
 #include "read/census.h"
 
+#define PAGES_AT_ONCE 256u
 #define SHIM_DATA_MOST (UINT64_C(4) << 20) /* more than that its writable data never is */
 
 FILE *tide_outside_file(int pid, const char *file)
@@ -32,20 +33,24 @@ bool tide_outside_text(int pid, const char *file, char *buf, size_t cap)
 	return ok && len > 0;
 }
 
-bool tide_outside_is_resident(int pagemap, uint64_t addr)
+bool tide_outside_residency(int pagemap, uint64_t addr, uint64_t *entry, unsigned pages)
 {
-	uint64_t entry;
-	off_t at = (off_t)(addr / TIDE_PAGE * sizeof entry);
-	return pread(pagemap, &entry, sizeof entry, at) == sizeof entry && entry >> 63; /* bit 63: present */
+	size_t len = pages * sizeof *entry;
+	return pread(pagemap, entry, len, (off_t)(addr / TIDE_PAGE * sizeof *entry)) == (ssize_t)len;
 }
 
 bool tide_outside_read(int pid, int pagemap, uint64_t addr, void *buf, size_t len)
 {
+	uint64_t entry[PAGES_AT_ONCE];
 	uint8_t *out = buf;
-	while (len > 0) {
+	for (unsigned page = 0; len > 0; page = (page + 1) % PAGES_AT_ONCE) {
 		size_t left = TIDE_PAGE - addr % TIDE_PAGE, n = left < len ? left : len;
+		size_t pages = (len - n + TIDE_PAGE - 1) / TIDE_PAGE + 1;
 		struct iovec to = {out, n}, from = {(void *)(uintptr_t)addr, n};
-		if (!tide_outside_is_resident(pagemap, addr))
+		if (page == 0 && !tide_outside_residency(pagemap, addr, entry,
+							 pages < PAGES_AT_ONCE ? (unsigned)pages : PAGES_AT_ONCE))
+			return false;
+		if (!tide_outside_is_resident(entry[page]))
 			memset(out, 0, n);
 		else if (process_vm_readv(pid, &to, 1, &from, 1, 0) != (ssize_t)n)
 			return false;

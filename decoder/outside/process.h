@@ -35,7 +35,13 @@ FILE *tide_outside_file(int pid, const char *file);
 /* Its memory, without making any of it resident: pages that are not read as zeros. `pagemap`: /proc/PID/pagemap. False: it has gone, or may not
  * be read. */
 bool tide_outside_read(int pid, int pagemap, uint64_t addr, void *buf, size_t len);
-bool tide_outside_is_resident(int pagemap, uint64_t addr);
+/* The page map of so many pages from the one with that address on. */
+bool tide_outside_residency(int pagemap, uint64_t addr, uint64_t *entry, unsigned pages);
+/* /proc/PID/pagemap, Documentation/admin-guide/mm/pagemap.rst: bit 63, present */
+static inline bool tide_outside_is_resident(uint64_t entry)
+{
+	return entry >> 63;
+}
 
 /* One line of /proc/PID/maps. */
 struct tide_outside_map {

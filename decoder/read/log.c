@@ -47,10 +47,8 @@ static uint64_t last_seen_ns(const struct tide_log *log)
 {
 	const struct tide_clock *c = &log->clock;
 	uint64_t last = c->count ? c->anchor[c->count - 1].ns : log->process.super.mono_ns;
-	for (size_t i = log->ring.events_count; i < log->ring.carry_first; i++) {
-		uint64_t census = log->ring.frame[i].head.mono_ns;
-		last = census > last ? census : last;
-	}
+	for (uint32_t i = 0; i < log->censuses; i++)
+		last = log->census[i].time_ns > last ? log->census[i].time_ns : last;
 	return last;
 }
 
@@ -174,7 +172,8 @@ static bool index_file(struct tide_log *log)
 	       tide_account_frames(&source, &log->ring, &log->control, &log->lanes, &log->account) &&
 	       read_definitions(log) && read_pystacks(log) && add_anchors(log) &&
 	       tide_carried_finish(&log->carried, &log->defs, &log->env) &&
-	       tide_merge_init(&log->merge, log->lanes.lane, log->lanes.count) && tide_log_index_censuses(log);
+	       tide_merge_init(&log->merge, log->lanes.lane, log->lanes.count) &&
+	       tide_beside_init(&log->beside, log->path, uid) && tide_log_index_censuses(log);
 }
 
 static enum tide_status open_file(struct tide_log *log, const char *path, struct tide_error *err)
@@ -198,7 +197,7 @@ enum tide_status tide_log_open(const char *path, struct tide_log **ret, struct t
 	struct tide_log *log = calloc(1, sizeof *log);
 	if (!log)
 		return tide_error_set(err, TIDE_ERR_NOMEM, "not enough memory to read '%s'", path);
-	log->file.fd = -1;
+	log->file.fd = log->beside.file.fd = -1;
 	enum tide_status status = open_file(log, path, err);
 	if (status != TIDE_OK) {
 		tide_log_free(log);
@@ -247,6 +246,7 @@ void tide_log_free(struct tide_log *log)
 	tide_clock_release(&log->clock);
 	tide_stacks_release(&log->stacks);
 	tide_pystacks_release(&log->pystacks);
+	tide_beside_release(&log->beside);
 	tide_file_release(&log->file);
 	tide_log_release_censuses(log);
 	free(log->path);

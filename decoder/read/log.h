@@ -154,7 +154,13 @@ void tide_log_pair(const struct tide_log *, uint32_t pair, uint32_t *ret_native,
 uint32_t tide_log_pair_count(const struct tide_log *);
 
 /* ---- censuses: payloads, decoded by census.h ---- */
+enum tide_census_source {
+	TIDE_CENSUS_OWN,    /* taken by the process, in its log */
+	TIDE_CENSUS_BESIDE, /* from outside while it ran, in the file beside the log */
+	TIDE_CENSUS_ADDED   /* tide_log_add_census: now */
+};
 struct tide_census_blob {
+	enum tide_census_source source;
 	uint64_t number;
 	uint64_t time_ns;
 	bool complete;        /* every part is there */

@@ -5,6 +5,7 @@
 #define TIDE_READ_LOG_INTERNAL_H
 
 #include "read/account.h"
+#include "read/beside.h"
 #include "read/carried.h"
 #include "read/clock.h"
 #include "read/defs.h"
@@ -17,10 +18,11 @@
 #include "read/stacks.h"
 #include "read/super.h"
 
-/* One census: parts 0 .. parts - 1 are frames of the ring from `first`; or bytes that were added to the log. */
+/* One census: parts 0 .. parts - 1 are frames from `first` of the ring, or of the file beside it; or bytes that were added. */
 struct tide_census_at {
+	enum tide_census_source source;
 	uint64_t time_ns;
-	uint8_t *added; /* owned; NULL: it is in the ring */
+	uint8_t *added; /* owned; NULL: it is in frames */
 	uint64_t added_len;
 	size_t first;
 	uint32_t parts;
@@ -38,6 +40,7 @@ struct tide_log {
 	struct tide_damages damages;
 	struct tide_lanes lanes;
 	struct tide_ring ring;
+	struct tide_beside beside;
 	struct tide_carry_state carried;
 	struct tide_account account;
 	struct tide_defs defs;

@@ -1,7 +1,7 @@
 """Logs of earlier versions stay readable for ever, with the same answers; damaged ones give the same losses.
 
-tests/golden/vN/NAME.tide (or NAME.tide.zst) is a log, NAME.txt beside it what `tidemark dump` said of it when it was made. damaged/CASE.txt is what `tidemark
-verify` says of the first log of v1 after the damage of that name, and its exit code. After a change that is meant to change answers (never
+tests/golden/vN/NAME.tide (or NAME.tide.zst) is a log, with NAME.census if `tidemark record` looked at it from outside; NAME.txt beside it is what `tidemark dump` said of it when it was made. damaged/CASE.txt is what `tidemark
+verify` says of the log c.tide of v1 after the damage of that name, and its exit code. After a change that is meant to change answers (never
 those of a released version): TIDEMARK_BLESS=1 writes the twins anew; look at the difference before it is committed.
 """
 import os
@@ -21,10 +21,13 @@ BLESS = os.environ.get("TIDEMARK_BLESS")
 
 
 def unpacked(path, directory):
+    """The log, with the file of censuses that lies beside it if there is one."""
     if path.suffix == ".tide":
         return path
     target = pathlib.Path(directory) / path.name.removesuffix(".zst")
-    subprocess.run(["zstd", "-q", "-d", "-f", path, "-o", target], check=True)
+    beside = path.with_name(path.name.replace(".tide.", ".census."))
+    for packed in [path] + [beside] * beside.exists():
+        subprocess.run(["zstd", "-q", "-d", "-f", packed, "-o", target.with_name(packed.name.removesuffix(".zst"))], check=True)
     return target
 
 
@@ -76,6 +79,15 @@ def test_threads_change_nothing(path, tmp_path):
         assert all((r.returncode, r.stdout, r.stderr) == (runs[0].returncode, runs[0].stdout, runs[0].stderr) for r in runs)
 
 
+def test_censuses_beside_a_log_are_the_same(tmp_path):
+    """FORMAT.md 11: what was resident, as `tidemark record` saw it; the program, killed in the end, took no census of its own."""
+    log = unpacked(HERE / "v1" / "beside.tide.zst", tmp_path)
+    text = harness.tidemark("timeline", "--format", "csv", log) + harness.tidemark("ledger", "--format", "csv", log)
+    same(text, HERE / "v1" / "beside.resident.txt")
+    log.with_suffix(".census").unlink()
+    assert harness.answer("ledger", log)["ledger"] is None
+
+
 def flipped(log, at, bit=0):
     return log[:at] + bytes([log[at] ^ 1 << bit]) + log[at + 1:]
 
@@ -102,7 +114,7 @@ CASES = {
 @needs_logs
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_damage_gives_the_same_loss(case, tmp_path):
-    whole = unpacked(LOGS[0], tmp_path).read_bytes()
+    whole = unpacked(HERE / "v1" / "c.tide.zst", tmp_path).read_bytes()
     path = tmp_path / "damaged.tide"
     path.write_bytes(CASES[case](whole))
     done = harness.run([harness.TIDEMARK, "verify", path], cwd=tmp_path)
