@@ -46,6 +46,9 @@ static uint32_t choose(const struct tide_watch *w)
 	uint32_t last = w->censuses - 1, own = last;
 	enum tide_census_source source;
 	uint64_t now, then = 0;
+	for (uint32_t i = 0; i < w->censuses; i++)
+		if (tide_log_census_source(w->log, w->census[i]) == TIDE_CENSUS_ADDED)
+			return i; /* it is what was asked for, whatever the process has taken itself by the time that its log was read */
 	if (w->censuses == 0 || tide_log_process(w->log)->super.python_mode != TIDE_PYTHON_SITES ||
 	    !look_into(w->log, w->census[last], &source, &now) || source != TIDE_CENSUS_BESIDE)
 		return last;

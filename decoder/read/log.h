@@ -168,6 +168,7 @@ struct tide_census_blob {
 	uint64_t len;
 };
 uint32_t tide_log_census_count(const struct tide_log *);
+enum tide_census_source tide_log_census_source(const struct tide_log *, uint32_t i);
 /* One that is not in the file: from now on it is among the others, at its time. Copies the bytes; they are trusted as little as the file's.
  * TIDE_OK or TIDE_ERR_NOMEM. */
 enum tide_status tide_log_add_census(struct tide_log *, uint64_t time_ns, const void *bytes, uint64_t len);

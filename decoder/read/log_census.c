@@ -99,6 +99,11 @@ uint32_t tide_log_census_count(const struct tide_log *log)
 	return log->censuses;
 }
 
+enum tide_census_source tide_log_census_source(const struct tide_log *log, uint32_t i)
+{
+	return log->census[i].source;
+}
+
 static void count_bad(struct tide_log *log, struct tide_census_at *at, const struct tide_frame_at *frame, bool gone)
 {
 	if (at->bad || gone)
