@@ -183,21 +183,22 @@ static bool is_placed(const struct tide_heaps *h, uint64_t addr)
 	return false;
 }
 
-static bool is_seen(const struct tide_heaps *h, uint64_t start, uint64_t end)
+static bool place_at(struct tide_heaps *h, const struct tide_space_region *r, uint64_t base)
 {
-	for (size_t i = 0; i < h->seens; i++)
-		if (h->seen[i] >= start && h->seen[i] < end)
-			return true;
-	return false;
+	uint64_t end = r->end < base + TIDE_HEAP_MAX ? r->end : base + TIDE_HEAP_MAX;
+	if (base < r->start || is_placed(h, base) || !tide_space_anon(h->space, base, base + PAGE))
+		return true;
+	return add_range(h, TIDE_HEAP_THREAD, base, end, thread_own(h->glibc));
 }
 
 /* new_heap, grow_heap: writable from a boundary on, and without access up to the next one. */
-static bool looks_like_thread_heap(const struct tide_heaps *h, uint32_t region, uint64_t base, uint64_t end)
+static bool ends_as_thread_heap(const struct tide_heaps *h, uint32_t region)
 {
-	const struct tide_space_region *rest = &h->space->region[region + 1];
+	const struct tide_space_region *r = &h->space->region[region], *rest = r + 1;
 	unsigned access = TIDE_REGION_READ | TIDE_REGION_WRITE | TIDE_REGION_EXEC;
-	return base >= MAPPINGS && region + 1 < h->space->regions && rest->start == end && !(rest->flags & access) &&
-	       rest->inode == 0 && rest->end >= base + TIDE_HEAP_MAX;
+	return r->start >= MAPPINGS && region + 1 < h->space->regions && rest->start == r->end &&
+	       !(rest->flags & access) && rest->inode == 0 && r->end % TIDE_HEAP_MAX != 0 &&
+	       rest->end >= r->end / TIDE_HEAP_MAX * TIDE_HEAP_MAX + TIDE_HEAP_MAX;
 }
 
 /* Thread heaps in which no block lives any more: their free memory is malloc's all the same. */
@@ -205,14 +206,13 @@ static bool place_empty(struct tide_heaps *h, uint32_t region)
 {
 	const struct tide_space_region *r = &h->space->region[region];
 	bool ok = true;
-	if (!tide_space_is_anonymous(r) || r->flags & TIDE_REGION_HEAP || r->start % TIDE_HEAP_MAX != 0)
+	if (!tide_space_is_anonymous(r) || r->flags & TIDE_REGION_HEAP) /* a stack may end where a heap begins */
 		return true;
-	for (uint64_t base = r->start; ok && base < r->end; base += TIDE_HEAP_MAX) {
-		uint64_t end = r->end < base + TIDE_HEAP_MAX ? r->end : base + TIDE_HEAP_MAX;
-		bool is = is_seen(h, base, end) || (h->unseen && looks_like_thread_heap(h, region, base, end));
-		if (is && !is_placed(h, base) && tide_space_anon(h->space, base, base + PAGE))
-			ok = add_range(h, TIDE_HEAP_THREAD, base, end, thread_own(h->glibc));
-	}
+	for (size_t i = 0; i < h->seens && ok; i++)
+		if (h->seen[i] >= r->start && h->seen[i] < r->end)
+			ok = place_at(h, r, h->seen[i] / TIDE_HEAP_MAX * TIDE_HEAP_MAX);
+	if (ok && h->unseen && ends_as_thread_heap(h, region))
+		ok = place_at(h, r, r->end / TIDE_HEAP_MAX * TIDE_HEAP_MAX);
 	return ok;
 }
 

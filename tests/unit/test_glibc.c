@@ -376,6 +376,14 @@ static void test_empty_thread_heap(void **state)
 					 (s.top_size - 33 - TIDE_TOP_PAD) / PAGE * PAGE);
 		}
 	}
+	/* a thread's stack right in front of it is the same region */
+	begin("glibc 2.36");
+	map(THREAD - 8192 * KIB, THREAD + 512 * KIB, RW);
+	map(THREAD + 512 * KIB, THREAD + TIDE_HEAP_MAX, 0);
+	touched(THREAD - 16 * KIB, THREAD + 512 * KIB);
+	f.heaps.unseen = true;
+	finish();
+	assert_true(f.heaps.heaps == 1 && f.heaps.heap[0].start == THREAD);
 	/* grown to the end, and the next one behind it: only what was seen */
 	for (unsigned known = 0; known < 2; known++) {
 		begin("glibc 2.36");
@@ -426,6 +434,21 @@ static void test_another_allocator(void **state)
 	assert_true(f.heaps.heaps == 1 && f.heaps.heap[0].kind == TIDE_HEAP_SEGMENT);
 	check_rows(0);
 	assert_true(sum_of(0, NULL).trim == 0 && returned(0, gone, 0) == 0);
+}
+
+/* Of a damaged log: as much address space as there is, and as little time. */
+static void test_a_region_without_end(void **state)
+{
+	uint64_t seen = THREAD + TIDE_HEAP_MAX * 1000 + KIB;
+	(void)state;
+	begin("glibc 2.36");
+	map(THREAD, UINT64_C(1) << 63, RW);
+	touched(THREAD, UINT64_C(1) << 63);
+	f.heaps.seen = &seen;
+	f.heaps.seens = 1;
+	f.heaps.unseen = true;
+	finish();
+	assert_true(f.heaps.heaps == 1 && f.heaps.heap[0].start == THREAD + TIDE_HEAP_MAX * 1000);
 }
 
 /* pymalloc's arenas may begin at such a boundary, too, with a big block of malloc's behind them. */
@@ -487,6 +510,7 @@ int main(void)
 		cmocka_unit_test(test_thread_heap),
 		cmocka_unit_test(test_empty_thread_heap),
 		cmocka_unit_test(test_blocks_with_mappings_of_their_own),
+		cmocka_unit_test(test_a_region_without_end),
 		cmocka_unit_test(test_arenas_at_a_boundary),
 		cmocka_unit_test(test_another_allocator),
 		cmocka_unit_test(test_blocks_in_no_heap),
