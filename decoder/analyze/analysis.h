@@ -25,6 +25,14 @@ enum tide_consequence {
 const char *tide_consequence_text(enum tide_consequence);
 const char *tide_consequence_name(enum tide_consequence); /* one word */
 
+/* One character for an equal part of an arena, in pages: not resident, resident and nothing lives there (stranded), less or more than half
+ * of it lives. */
+#define TIDE_ARENA_CELLS 64u
+#define TIDE_CELL_ABSENT ' '
+#define TIDE_CELL_STRANDED '-'
+#define TIDE_CELL_THIN '+'
+#define TIDE_CELL_LIVE '#'
+
 struct tide_arena {
 	const char *kind; /* as in CONTRACT: pymalloc, glibc-main, ... */
 	uint64_t base, reserved, resident, live_bytes, live_blocks, stranded;
@@ -33,6 +41,7 @@ struct tide_arena {
 	uint32_t holders;   /* sites with live blocks in it (at most 65); 0: none, or not all known */
 	uint32_t mappings;  /* glibc-mmap: blocks with a mapping of their own that this row sums up */
 	enum tide_consequence consequence;
+	char map[TIDE_ARENA_CELLS + 1]; /* by address; "": none, as of rows that sum up several mappings */
 };
 
 #define TIDE_PIN_TYPES 6u

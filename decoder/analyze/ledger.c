@@ -76,6 +76,71 @@ static bool add_arena(struct tide_analysis *a, const struct tide_arena *arena)
 	return true;
 }
 
+/* ---- the map of an arena ---- */
+
+/* Live bytes of each part of [base, base + reserved). */
+struct cells {
+	uint64_t base, reserved, each; /* each: bytes of a part, whole pages */
+	uint64_t live[TIDE_ARENA_CELLS];
+};
+
+static struct cells cells_of(uint64_t base, uint64_t reserved)
+{
+	uint64_t pages = (reserved + TIDE_SPACE_PAGE - 1) / TIDE_SPACE_PAGE;
+	uint64_t each = (pages + TIDE_ARENA_CELLS - 1) / TIDE_ARENA_CELLS;
+	return (struct cells){.base = base, .reserved = reserved, .each = (each ? each : 1) * TIDE_SPACE_PAGE};
+}
+
+static void add_live_range(struct cells *c, uint64_t start, uint64_t end)
+{
+	while (start >= c->base && start < end && start - c->base < c->reserved) {
+		uint64_t cell = (start - c->base) / c->each, next = c->base + (cell + 1) * c->each;
+		uint64_t to = next < end ? next : end;
+		if (cell >= TIDE_ARENA_CELLS)
+			break;
+		c->live[cell] += to - start;
+		start = to;
+	}
+}
+
+static void draw(const struct cells *c, const struct tide_space *s, char *ret)
+{
+	uint64_t end = c->base + c->reserved, at = c->base;
+	unsigned i = 0;
+	for (; i < TIDE_ARENA_CELLS && at < end; i++, at += c->each) {
+		uint64_t to = at + c->each < end ? at + c->each : end, resident = tide_space_anon(s, at, to);
+		ret[i] = resident == 0               ? TIDE_CELL_ABSENT
+			 : c->live[i] == 0           ? TIDE_CELL_STRANDED
+			 : c->live[i] < resident / 2 ? TIDE_CELL_THIN
+						     : TIDE_CELL_LIVE;
+	}
+	ret[i] = '\0';
+}
+
+static void map_pools(const struct tide_space *s, const struct tide_space_arena *p, char *ret)
+{
+	struct cells c = cells_of(p->base, p->bytes);
+	for (uint32_t i = 0; i < p->pools; i++) {
+		const struct tide_space_pool *pool = &s->pool[p->pool + i];
+		uint64_t at = p->first_pool + (uint64_t)i * p->pool_bytes;
+		uint64_t live = pool->never_used || pool->free_pool ? 0 : pool->live * (pool->size_class + 1ull) * 16;
+		uint64_t step = p->pool_bytes < c.each ? p->pool_bytes : c.each;
+		/* where in a pool its blocks are is not told: they are spread over it */
+		for (uint64_t k = 0; k < p->pool_bytes; k += step)
+			add_live_range(&c, at + k, at + k + live * step / p->pool_bytes);
+	}
+	draw(&c, s, ret);
+}
+
+static void map_heap(const struct tide_join *j, const struct tide_heap *h, char *ret)
+{
+	struct cells c = cells_of(h->start, h->end - h->start);
+	for (size_t i = h->first; i < h->first + h->count; i++)
+		if (!(j->block[i].flags & TIDE_BLOCK_PYTHON))
+			add_live_range(&c, j->block[i].addr, j->block[i].addr + j->block[i].size);
+	draw(&c, &j->space, ret);
+}
+
 /* ---- pymalloc ---- */
 
 static bool pymalloc_rows(struct tide_join *j)
@@ -100,6 +165,7 @@ static bool pymalloc_rows(struct tide_join *j)
 		arena.consequence = arena.stranded < BIG_ENOUGH ? TIDE_CONSEQUENCE_NOTHING
 				    : arena.live_blocks         ? TIDE_CONSEQUENCE_WHEN_DEAD
 								: TIDE_CONSEQUENCE_NEVER; /* the one kept in reserve */
+		map_pools(&j->space, p, arena.map);
 		if (!add_arena(j->a, &arena))
 			return false;
 	}
@@ -162,6 +228,8 @@ static struct tide_arena heap_arena(const struct tide_join *j, const struct tide
 		.mappings = h->kind == TIDE_HEAP_MAPPED,
 	};
 	a.consequence = consequence_of(j, &a, sum);
+	if (h->kind != TIDE_HEAP_MAPPED)
+		map_heap(j, h, a.map);
 	return a;
 }
 

@@ -7,7 +7,7 @@
 #include "render/text.h"
 #include "render/value.h"
 
-enum { LABEL = 15, BAR = 40, TIMELINE_ROWS = 40 };
+enum { LABEL = 15, BAR = 40, TIMELINE_ROWS = 40, MAP_ROWS = 40 };
 
 void tide_wrapped(const struct tide_sink *sink, const char *label, const char *text)
 {
@@ -281,6 +281,43 @@ void tide_page_arenas(const struct tide_sink *sink, const json_t *arenas)
 	tide_grid_text(sink, &(struct tide_grid){.table = &table, .rows = rows, .most = SIZE_MAX});
 	json_decref(rows);
 	json_decref(kinds);
+}
+
+static int more_stranded(const void *a, const void *b)
+{
+	const json_t *x = *(json_t *const *)a, *y = *(json_t *const *)b;
+	long long p = tide_number_at(x, "stranded_bytes"), q = tide_number_at(y, "stranded_bytes");
+	long long i = tide_number_at(x, "base"), k = tide_number_at(y, "base");
+	return p != q ? (p < q ? 1 : -1) : (i > k) - (i < k);
+}
+
+static void map_row(const struct tide_sink *sink, const json_t *arena)
+{
+	size_t width = tide_safe_text(sink->out, tide_text_at(arena, "kind"), 12);
+	fprintf(sink->out, "%*s  %12llx  |", (int)(width < 12 ? 12 - width : 0), "",
+		(unsigned long long)tide_number_at(arena, "base"));
+	tide_safe_text(sink->out, tide_text_at(arena, "map"), 0);
+	fputs("|\n", sink->out);
+}
+
+void tide_page_map(const struct tide_sink *sink, const json_t *arenas)
+{
+	size_t i, n = 0;
+	const json_t *a, **row = calloc(json_array_size(arenas) + 1, sizeof *row);
+	if (!row)
+		return;
+	json_array_foreach(arenas, i, a) if (tide_known_at(a, "map")) row[n++] = a;
+	if (n)
+		qsort(row, n, sizeof *row, more_stranded);
+	tide_heading(sink, "MAP  by address: # live, + less than half of it live, - stranded, blank not resident");
+	for (i = 0; i < n && i < MAP_ROWS; i++) {
+		fputs("  ", sink->out);
+		map_row(sink, row[i]);
+	}
+	if (n > MAP_ROWS)
+		fprintf(sink->out, "  ... %zu more, with less stranded in each (--format json has all)\n",
+			n - MAP_ROWS);
+	free(row);
 }
 
 void tide_page_peak(const struct tide_sink *sink, const json_t *report)

@@ -136,6 +136,8 @@ static void section_of(const struct tide_sink *sink, const json_t *r, const char
 		if (strcmp(section, "at_peak") == 0)
 			tide_page_peak(sink, r);
 		table(sink, t, r, SIZE_MAX, strcmp(section, "arenas") != 0);
+		if (strcmp(section, "arenas") == 0)
+			tide_page_map(sink, json_object_get(r, "arenas"));
 		if (t == &tide_table_pins)
 			tide_page_pins_sum(sink, r);
 	}

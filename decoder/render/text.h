@@ -28,6 +28,8 @@ void tide_page_ledger(const struct tide_sink *, const json_t *report);
 /* Below the table of pins: how few release half, 80 %, 95 %; what no block holds. */
 void tide_page_pins_sum(const struct tide_sink *, const json_t *report);
 void tide_page_arenas(const struct tide_sink *, const json_t *arenas);
+/* A row of characters an arena; of more than some, those with the most stranded memory. */
+void tide_page_map(const struct tide_sink *, const json_t *arenas);
 void tide_page_peak(const struct tide_sink *, const json_t *report);
 void tide_page_coverage(const struct tide_sink *, const json_t *coverage);
 void tide_page_timeline(const struct tide_sink *, const json_t *report);
