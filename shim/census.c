@@ -40,6 +40,7 @@ static struct {
 	uint64_t steady_ns;       /* none before this while RSS has not moved */
 	uint64_t steady_intervals;
 	bool forked; /* a child that has not taken its first one */
+	bool ended;  /* one was taken before the program took itself apart: what comes later tells nothing */
 } census;
 
 static bool flush(struct tide_census_writer *w, bool last)
@@ -129,7 +130,7 @@ static bool is_worth_it(uint64_t now)
 	return true;
 }
 
-static void take(enum tide_census_reason reason, uint64_t now)
+static bool take(enum tide_census_reason reason, uint64_t now)
 {
 	struct tide_census_writer *w = &census.writer;
 	uint64_t begun = tide_clock_ns(CLOCK_THREAD_CPUTIME_ID); /* not of others' work on a busy machine */
@@ -145,13 +146,15 @@ static void take(enum tide_census_reason reason, uint64_t now)
 	if (wait < tide_config.census_ns)
 		wait = tide_config.census_ns;
 	atomic_store_explicit(&census.next_ns, now + wait, memory_order_relaxed);
+	return done;
 }
 
 void tide_census(enum tide_census_reason reason)
 {
-	bool always = reason == TIDE_CENSUS_EXIT || reason == TIDE_CENSUS_FINALIZING;
+	bool ends = reason == TIDE_CENSUS_FINALIZING || reason == TIDE_CENSUS_ENDING;
+	bool always = ends || reason == TIDE_CENSUS_EXIT;
 	if (tide_config.census_ns == UINT64_MAX || !tide_logfile.base || tide_logfile.is_private ||
-	    tide_sys_forbidden())
+	    tide_sys_forbidden() || (always && census.ended))
 		return;
 	uint64_t now = tide_clock_ns(CLOCK_MONOTONIC), none = 0;
 	/* the first one by interval comes an interval after the start, so that short programs pay for the last one only */
@@ -166,7 +169,7 @@ void tide_census(enum tide_census_reason reason)
 	if (!tide_trylock(&census.lock))
 		return;
 	if (always || census.forked || is_worth_it(now))
-		take(census.forked && !always ? TIDE_CENSUS_FORK : reason, now);
+		census.ended = take(census.forked && !always ? TIDE_CENSUS_FORK : reason, now) && ends;
 	else
 		atomic_store_explicit(&census.next_ns, now + tide_config.census_ns, memory_order_relaxed);
 	census.forked = false;
@@ -176,6 +179,7 @@ void tide_census(enum tide_census_reason reason)
 void tide_census_fork_child(void)
 {
 	census.taken = 0;
+	census.ended = false;
 	census.forked = true; /* what it inherited is told as soon as it has a log */
 	census.rss = census.steady_ns = census.steady_intervals = 0;
 	atomic_store_explicit(&census.next_ns, 1, memory_order_relaxed);

@@ -14,7 +14,8 @@ enum tide_census_reason {
 	TIDE_CENSUS_ARENA = 3,
 	TIDE_CENSUS_FINALIZING = 4,
 	TIDE_CENSUS_FORK = 5,
-	TIDE_CENSUS_OUTSIDE = 6
+	TIDE_CENSUS_OUTSIDE = 6,
+	TIDE_CENSUS_ENDING = 7
 };
 enum tide_census_record {
 	TIDE_CENSUS_RSS = 1,
@@ -26,7 +27,7 @@ enum tide_census_record {
 	TIDE_CENSUS_PYTYPE = 17
 };
 
-/* Takes a census now if TIDEMARK_CENSUS allows it (EXIT and FINALIZING always), RSS has moved since the last one or that is long
+/* Takes a census now if TIDEMARK_CENSUS allows it (EXIT, FINALIZING and ENDING always, and the first of them only), RSS has moved since the last one or that is long
  * ago, nobody else is taking one, and the program has not put itself under seccomp. Costs a handful of raw system calls. errno
  * and descriptors unchanged. */
 void tide_census(enum tide_census_reason);

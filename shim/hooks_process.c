@@ -22,6 +22,9 @@
 HOOK pid_t fork(void);
 HOOK int pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*start)(void *), void *arg);
 HOOK int dlclose(void *handle);
+HOOK int __libc_start_main(int (*run)(int, char **, char **), int argc, char **argv, void (*init)(void),
+			   void (*fini)(void), void (*rtld_fini)(void), void *stack_end);
+HOOK void exit(int status);
 HOOK void _exit(int status);
 HOOK void _Exit(int status);
 HOOK void quick_exit(int status);
@@ -54,6 +57,48 @@ int dlclose(void *handle)
 	int rc = tide_real_get()->dlclose(handle);
 	tide_unwind_flush();
 	return rc;
+}
+
+/* ---- the beginning of the end ----
+ *
+ * Static destructors free what a program held all its life, so what it held is to be told before they run. A call of exit() shows; a
+ * return from main does not, but what is registered when main begins runs before what was registered until then. (Destructors of
+ * objects that were made while main ran have run by then.) */
+
+extern int __cxa_atexit(void (*handler)(void *), void *arg, void *object);
+
+static int (*guests_main)(int, char **, char **);
+
+static void ending(void *arg)
+{
+	(void)arg;
+	tide_ending();
+}
+
+/* Leaves no frame behind on every stack: the call of the guest's main is a jump. */
+#ifdef __clang__
+#define JUMPS
+#else
+#define JUMPS __attribute__((optimize("optimize-sibling-calls")))
+#endif
+JUMPS static int main_begins(int argc, char **argv, char **envp)
+{
+	__cxa_atexit(ending, NULL, NULL);
+	return guests_main(argc, argv, envp);
+}
+
+int __libc_start_main(int (*run)(int, char **, char **), int argc, char **argv, void (*init)(void), void (*fini)(void),
+		      void (*rtld_fini)(void), void *stack_end)
+{
+	guests_main = run;
+	return tide_real_get()->start_main(tide_on() ? main_begins : run, argc, argv, init, fini, rtld_fini, stack_end);
+}
+
+void exit(int status)
+{
+	tide_ending();
+	tide_real_get()->exit(status);
+	__builtin_unreachable();
 }
 
 void _exit(int status)

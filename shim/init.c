@@ -260,6 +260,12 @@ static bool is_own_log(void)
 	return tide_alive.on == 1 && !tide_logfile.is_private && (tide_sys_forbidden() || tide_sys_getpid() == own_pid);
 }
 
+void tide_ending(void)
+{
+	if (is_own_log())
+		tide_record_ending();
+}
+
 void tide_end(unsigned what, uint32_t status)
 {
 	uint8_t buf[4 * TIDE_VARINT_MAX];

@@ -16,6 +16,8 @@ extern struct tide_config tide_config;
 bool tide_adopt_file(void);
 
 /* END(what, status), and the last census. Not in a vforked child. */
+/* exit() was called, or main has returned. */
+void tide_ending(void);
 void tide_end(unsigned what, uint32_t status);
 
 /* The exec that was announced by tide_end failed. */

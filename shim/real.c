@@ -48,6 +48,8 @@ static const struct wanted {
 	WANTED(fork, "fork", NULL),
 	WANTED(pthread_create, "pthread_create", NULL),
 	WANTED(dlclose, "dlclose", NULL),
+	WANTED(start_main, "__libc_start_main", NULL),
+	WANTED(exit, "exit", NULL),
 	WANTED(exit_now, "_exit", NULL),
 	WANTED(quick_exit, "quick_exit", NULL),
 	WANTED(execve, "execve", NULL),

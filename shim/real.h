@@ -32,6 +32,9 @@ struct tide_real {
 	pid_t (*fork)(void);
 	int (*pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 	int (*dlclose)(void *);
+	int (*start_main)(int (*)(int, char **, char **), int, char **, void (*)(void), void (*)(void), void (*)(void),
+			  void *);
+	void (*exit)(int);
 	void (*exit_now)(int);
 	void (*quick_exit)(int);
 	int (*execve)(const char *, char *const[], char *const[]);

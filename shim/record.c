@@ -16,8 +16,8 @@
 #define OWNER_MASK 0xffffu
 static _Atomic uint64_t owned[TIDE_WORDS];
 
-/* Looked at every TICK_EVERY events: has the interpreter begun to finalize, is a census due. */
-static atomic_bool finalizing_seen;
+/* Looked at every TICK_EVERY events: has the interpreter begun to finalize (or the program to end by itself), is a census due. */
+static atomic_bool ending_seen;
 static _Atomic uint64_t census_at;      /* ticks */
 #define CENSUS_TICKS UINT64_C(20000000) /* ask the clock again after some 5 to 10 ms */
 
@@ -26,27 +26,38 @@ void tide_record_fork_child(void)
 	for (uint32_t i = 0; i < TIDE_WORDS; i++) /* reads do not break copy-on-write */
 		if (atomic_load_explicit(&owned[i], memory_order_relaxed))
 			atomic_store_explicit(&owned[i], 0, memory_order_relaxed);
-	atomic_store_explicit(&finalizing_seen, false, memory_order_relaxed);
+	atomic_store_explicit(&ending_seen, false, memory_order_relaxed);
 }
 
 static bool something_is_due(uint64_t ticks)
 {
 	if (ticks >= atomic_load_explicit(&census_at, memory_order_relaxed))
 		return true;
-	return tide_python_finalizing() && !atomic_load_explicit(&finalizing_seen, memory_order_relaxed) &&
+	return tide_python_finalizing() && !atomic_load_explicit(&ending_seen, memory_order_relaxed) &&
 	       !tide_python_census_is_poor();
+}
+
+/* False: it has begun already. */
+static bool begins_to_end(enum tide_census_reason reason, enum tide_mark mark)
+{
+	if (atomic_exchange_explicit(&ending_seen, true, memory_order_relaxed))
+		return false;
+	tide_census(reason);
+	tide_record_plain(TIDE_KIND_MARK, NULL, mark);
+	return true;
 }
 
 /* Outside any recording. */
 static void do_what_is_due(void)
 {
 	atomic_store_explicit(&census_at, tide_ticks() + CENSUS_TICKS, memory_order_relaxed);
-	if (tide_python_finalizing() && !atomic_exchange_explicit(&finalizing_seen, true, memory_order_relaxed)) {
-		tide_census(TIDE_CENSUS_FINALIZING);
-		tide_record_plain(TIDE_KIND_MARK, NULL, TIDE_MARK_PYTHON_FINALIZING);
-	} else {
+	if (!tide_python_finalizing() || !begins_to_end(TIDE_CENSUS_FINALIZING, TIDE_MARK_PYTHON_FINALIZING))
 		tide_census(TIDE_CENSUS_INTERVAL);
-	}
+}
+
+void tide_record_ending(void)
+{
+	begins_to_end(TIDE_CENSUS_ENDING, TIDE_MARK_ENDING);
 }
 
 void tide_record_look(void)
@@ -211,7 +222,7 @@ void tide_record_free_now(enum tide_kind kind, const void *addr)
 {
 	/* a finalizing interpreter first frees what it had kept for later use, with no allocation between: the mark comes before */
 	if (kind == TIDE_KIND_PYFREE && __builtin_expect(tide_python_finalizing(), 0) &&
-	    !atomic_load_explicit(&finalizing_seen, memory_order_relaxed))
+	    !atomic_load_explicit(&ending_seen, memory_order_relaxed))
 		tide_record_look();
 	struct tide_lane *lane = tide_lane_enter();
 	if (!lane) {

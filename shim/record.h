@@ -75,6 +75,9 @@ void tide_record_plain(enum tide_kind, const struct tide_regs *, uint64_t value)
 /* For events that are not recorded one by one: is a census due, has the interpreter begun to finalize? Then what is due is done. */
 void tide_record_look(void);
 
+/* exit() was called, or main has returned: what lives is told before the program takes it apart. */
+void tide_record_ending(void);
+
 /* A forked child: no word is owned. */
 void tide_record_fork_child(void);
 

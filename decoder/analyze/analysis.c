@@ -54,7 +54,7 @@ static enum tide_status answer(struct pass *p)
 	return status ? status : tide_watch_finish(&p->watch, &p->a->state);
 }
 
-static enum tide_status finalizing(struct pass *p, const struct tide_batch *b)
+static enum tide_status ending(struct pass *p, const struct tide_batch *b)
 {
 	p->a->answer_index = b->index;
 	p->a->answer_ns = b->time_ns;
@@ -92,9 +92,9 @@ static enum tide_status step(struct pass *p, struct tide_batch *b)
 {
 	struct tide_batch piece = *b;
 	enum tide_status status = TIDE_OK;
-	bool mark = b->op->kind == TIDE_KIND_MARK && b->extra->value == TIDE_MARK_PYTHON_FINALIZING;
+	bool mark = b->op->kind == TIDE_KIND_MARK && tide_mark_ends(b->extra->value);
 	if (mark && !p->answered)
-		status = finalizing(p, b);
+		status = ending(p, b);
 	piece.count = piece_of(p, b);
 	piece.ahead += b->count - piece.count;
 	if (!status)
@@ -181,14 +181,14 @@ static enum tide_status pass(struct tide_analysis *a, struct tide_log *log, cons
 	return status ? status : sum_up(a, log);
 }
 
-/* The census that is taken when the interpreter begins to finalize tells before its event does. */
-static bool says_finalizing(struct tide_log *log)
+/* The census that is taken when the program begins to end tells before its event does. */
+static bool says_ending(struct tide_log *log)
 {
 	struct tide_census_blob blob;
 	struct tide_census census;
 	for (uint32_t i = tide_log_census_count(log); i-- > 0;)
 		if (!tide_log_census(log, i, &blob) && tide_census_init(&census, blob.bytes, blob.len) &&
-		    census.reason == TIDE_WHY_FINALIZING)
+		    tide_why_ends(census.reason))
 			return true;
 	return false;
 }
@@ -207,16 +207,16 @@ static void clear(struct tide_analysis *a)
 
 static enum tide_status analyze(struct tide_analysis *a, struct tide_log *log, const struct tide_heritage *h)
 {
-	bool finalized = says_finalizing(log);
+	bool ended = says_ending(log);
 	for (unsigned i = 0; i < 2; i++) {
 		clear(a);
-		a->finalized = finalized;
+		a->ended = ended;
 		enum tide_status status = pass(a, log, h);
 		if (status)
 			return status;
-		if (finalized == (a->answer_index != UINT64_MAX))
+		if (ended == (a->answer_index != UINT64_MAX))
 			break;
-		finalized = !finalized;
+		ended = !ended;
 		tide_log_rewind(log);
 	}
 	if (a->answer_index == UINT64_MAX)

@@ -1,8 +1,9 @@
 /*
  * analysis.h - one log, replayed and summed up: what every command shows parts of.
  *
- * The state that is shown is that at the answer moment: just before the Python interpreter began to finalize, if it did
- * (what it frees while shutting down would hide what it retained), else the end of the log. Totals count everything.
+ * The state that is shown is that at the answer moment: just before the program began to end (the Python interpreter to finalize,
+ * exit(), main's return), if it did (what it frees while it takes itself apart would hide what it retained), else the end of the
+ * log. Totals count everything.
  */
 #ifndef TIDE_ANALYZE_ANALYSIS_H
 #define TIDE_ANALYZE_ANALYSIS_H
@@ -140,7 +141,7 @@ struct tide_moment {
 struct tide_analysis {
 	struct tide_replay state;            /* at the answer moment */
 	uint64_t answer_ns, answer_index;    /* UINT64_MAX: the end */
-	bool finalized;                      /* a Python interpreter began to finalize */
+	bool ended;                          /* the program began to end */
 	uint64_t allocs, frees, alloc_bytes; /* of the whole log */
 	uint64_t unmatched_frees, doubled;
 	uint64_t cut_stacks,
@@ -173,7 +174,7 @@ struct tide_analysis {
 	uint64_t siteless_blocks; /* of these: without a site that the log knows */
 };
 
-/* Reads the whole log; twice only if its censuses and its events disagree on `finalized`. The heritage is a forked child's: NULL if its
+/* Reads the whole log; twice only if its censuses and its events disagree on `ended`. The heritage is a forked child's: NULL if its
  * parent's log was not looked for. On failure *ret is untouched. */
 enum tide_status tide_analyze(struct tide_log *, const struct tide_heritage *, struct tide_analysis **ret);
 void tide_analysis_free(struct tide_analysis *); /* NULL is fine */

@@ -9,18 +9,18 @@
 #define MOVED_LEAST (UINT64_C(1) << 20)
 #define MOVED_SHARE 32u
 
-/* Whether the census belongs to the story: whole, and not of a time when the interpreter had shut down. */
+/* Whether the census belongs to the story: whole, and not of a time when the program had taken itself apart. */
 static bool is_usable(const struct tide_watch *w, uint32_t i, bool *ret_last)
 {
 	struct tide_census_blob blob;
 	struct tide_census census;
-	bool finalized = w->a->finalized;
+	bool ended = w->a->ended;
 	*ret_last = false;
 	if (tide_log_census(w->log, i, &blob) || !blob.complete || !tide_census_init(&census, blob.bytes, blob.len))
 		return false;
 	w->at_ns[w->censuses] = blob.time_ns;
-	*ret_last = finalized && (census.reason == TIDE_WHY_EXIT || census.reason == TIDE_WHY_FINALIZING);
-	return !(finalized && census.reason == TIDE_WHY_EXIT);
+	*ret_last = ended && (census.reason == TIDE_WHY_EXIT || tide_why_ends(census.reason));
+	return !(ended && census.reason == TIDE_WHY_EXIT);
 }
 
 /* Resident bytes, and which arenas' blocks it counted by site. False: it cannot be read. */

@@ -27,7 +27,7 @@ struct tide_watch {
 	uint64_t last_ns;          /* of the last event */
 };
 
-/* After a->finalized is known. On failure nothing is held. */
+/* After a->ended is known. On failure nothing is held. */
 enum tide_status tide_watch_init(struct tide_watch *, struct tide_analysis *, struct tide_log *);
 void tide_watch_release(struct tide_watch *);
 /* Before each event is replayed, with its time; with UINT64_MAX at the end. In `sites` mode, Python's blocks are added to the state

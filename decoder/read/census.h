@@ -28,8 +28,14 @@ enum tide_census_why {
 	TIDE_WHY_ARENA = 3,
 	TIDE_WHY_FINALIZING = 4,
 	TIDE_WHY_FORK = 5,
-	TIDE_WHY_OUTSIDE = 6
+	TIDE_WHY_OUTSIDE = 6,
+	TIDE_WHY_ENDING = 7
 };
+/* Taken before the program took itself apart. */
+static inline bool tide_why_ends(uint64_t reason)
+{
+	return reason == TIDE_WHY_FINALIZING || reason == TIDE_WHY_ENDING;
+}
 
 enum tide_region_flag {
 	TIDE_REGION_READ = 1,

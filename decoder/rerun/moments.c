@@ -10,7 +10,7 @@
 
 static bool is_last(uint32_t reason)
 {
-	return reason == TIDE_WHY_EXIT || reason == TIDE_WHY_FINALIZING;
+	return reason == TIDE_WHY_EXIT || tide_why_ends(reason);
 }
 
 /* Fills in the next census that can be used. */
@@ -114,7 +114,9 @@ static bool is_arena(const struct tide_event *e)
 
 static bool is_mark_of(const struct tide_event *e, uint32_t reason)
 {
-	uint64_t mark = reason == TIDE_WHY_EXIT ? TIDE_MARK_FINI : TIDE_MARK_PYTHON_FINALIZING;
+	uint64_t mark = reason == TIDE_WHY_EXIT     ? TIDE_MARK_FINI
+			: reason == TIDE_WHY_ENDING ? TIDE_MARK_ENDING
+						    : TIDE_MARK_PYTHON_FINALIZING;
 	return e->kind == TIDE_KIND_MARK && e->value == mark;
 }
 

@@ -102,8 +102,14 @@ static inline bool tide_kind_is_event(enum tide_kind kind)
 enum tide_mark {
 	TIDE_MARK_PYTHON_FINALIZING = 1, /* the interpreter began to shut down */
 	TIDE_MARK_FINI = 2,              /* exit() reached the shim's destructor */
-	TIDE_MARK_TRIM = 3               /* the program called malloc_trim */
+	TIDE_MARK_TRIM = 3,              /* the program called malloc_trim */
+	TIDE_MARK_ENDING = 4             /* exit() was called, or main returned: destructors have not run yet */
 };
+/* From here on the program takes itself apart: what it held is told as of before. The first such mark of a log counts. */
+static inline bool tide_mark_ends(uint64_t mark)
+{
+	return mark == TIDE_MARK_PYTHON_FINALIZING || mark == TIDE_MARK_ENDING;
+}
 
 /* One frame of a stack is a word. Native: the return address. Python: TIDE_WORD_PYTHON | code id << 24 | offset,
  * offset in instruction units (2 bytes), code id as defined by TIDE_DEF_CODE (0: not known), and TIDE_WORD_PYTHON_ENTERED if a
