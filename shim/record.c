@@ -257,6 +257,9 @@ static void record_rest(enum tide_kind kind, const struct tide_regs *regs, const
 	uint64_t site;
 	if (has & TIDE_F_STACK)
 		capture(lane, regs, true, &s);
+	/* an idle thread told the time long ago; what all others did until now comes before the mark */
+	if (kind == TIDE_KIND_MARK)
+		lane->since_tick = TIDE_TICK_EVERY;
 	if (tide_lane_room(lane, tide_item_bound(s.native.depth, s.python.depth))) {
 		uint8_t *tag = begin(lane, 0), *out = tide_put_tag(tag, kind);
 		if (has & TIDE_F_STACK)

@@ -121,9 +121,29 @@ static int waits_for_lane(struct tide_merge *m, struct tide_lane_env *env, struc
 	return tide_lane_uses(other, env, lane->op->word, until);
 }
 
+/* Does the run begin with the mark that the program began to end? What all threads did before it comes before it. */
+static bool is_the_end(const struct tide_lane *lane)
+{
+	return lane->op->kind == TIDE_KIND_MARK && tide_mark_ends(lane->chunk->extra[lane->extra].value);
+}
+
+/* Is somebody held back who was earlier? As must_wait. */
+static int waits_for_all(const struct tide_merge *m, struct tide_lane *lane)
+{
+	for (uint32_t i = 0; i < m->lanes && m->waiting > 0; i++) {
+		if (!m->lane[i].waits || after(m->lane[i].run_ticks, MERGE_MARGIN) > lane->run_ticks)
+			continue;
+		lane->wait_for = TIDE_WORDS + i;
+		return 1;
+	}
+	return 0;
+}
+
 /* 1: not yet; lane->wait_for is what has to happen first. TIDE_ERR_NOMEM. */
 static int must_wait(struct tide_merge *m, struct tide_lane_env *env, struct tide_lane *lane)
 {
+	if (lane->hope != TIDE_GOES_ANYHOW && is_the_end(lane) && waits_for_all(m, lane))
+		return 1;
 	if (lane->seq == 0 || lane->hope == TIDE_GOES_ANYHOW)
 		return 0;
 	const struct tide_word *w = &m->word[lane->op->word];
