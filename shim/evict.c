@@ -28,7 +28,8 @@ struct stack {
 };
 
 static struct {
-	ZSTD_DCtx *zstd;
+	ZSTD_DCtx *zstd; /* NULL until a frame is unpacked: only a full ring comes to that */
+	size_t zstd_len;
 	uint8_t *raw; /* a frame's payload */
 	uint64_t *words;
 	uint32_t words_cap;
@@ -48,8 +49,8 @@ bool tide_evict_init(void)
 		return false;
 	evict.words = (uint64_t *)memory;
 	evict.raw = memory + words;
-	evict.zstd = ZSTD_initStaticDCtx(evict.raw + TIDE_BLOCK_MAX, zstd);
-	return evict.zstd != NULL;
+	evict.zstd_len = zstd;
+	return true;
 }
 
 static void apply(struct stack *s, const struct tide_stack_delta *delta)
@@ -149,6 +150,8 @@ bool tide_evict_is_frame(const struct tide_frame *f, uint32_t epoch, size_t room
 /* Our file is memory that the program can write to by mistake: what is read back is checked as a reader would. */
 static bool load(const struct tide_frame *f, uint8_t *raw)
 {
+	if (!evict.zstd && !(evict.zstd = ZSTD_initStaticDCtx(evict.raw + TIDE_BLOCK_MAX, evict.zstd_len)))
+		return false;
 	return tide_checksum(f + 1, f->stored_len, tide_logfile.file_uid) == f->payload_checksum &&
 	       ZSTD_decompressDCtx(evict.zstd, raw, TIDE_BLOCK_MAX, f + 1, f->stored_len) == f->raw_len;
 }

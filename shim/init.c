@@ -297,6 +297,7 @@ __attribute__((destructor)) static void fall_asleep(void)
 {
 	if (!is_own_log())
 		return;
-	tide_record_plain(TIDE_KIND_MARK, NULL, TIDE_MARK_FINI);
+	if (tide_control_get(TIDE_CTL_LANES)) /* what has recorded nothing needs no lane for this */
+		tide_record_plain(TIDE_KIND_MARK, NULL, TIDE_MARK_FINI);
 	tide_end(TIDE_END_EXIT, STATUS_UNKNOWN);
 }

@@ -26,12 +26,25 @@ __thread struct tide_self tide_self __attribute__((tls_model("initial-exec")));
 static struct {
 	struct tide_lane *all;
 	uint32_t count, shared;
-	atomic_uint next;         /* of threads' own lanes: all below are taken, or were when last looked at */
-	atomic_uint most;         /* threads' own lanes that were ever taken are below */
-	atomic_uint private_used; /* a forked child without a file writes to one lane only */
+	atomic_uint next; /* of threads' own lanes: all below are taken, or were when last looked at */
+	_Atomic uint64_t
+		used[TIDE_LANES_MAX / 64]; /* a bit each: looking at one that never was costs a page of memory */
+	atomic_uint private_used;          /* a forked child without a file writes to one lane only */
 	pthread_key_t key;
 	bool has_key;
 } lanes;
+
+static bool was_used(uint32_t index)
+{
+	/* pairs with note_used: whoever finds the lane's block finds the bit */
+	return atomic_load_explicit(&lanes.used[index / 64], memory_order_acquire) >> (index % 64) & 1;
+}
+
+static void note_used(uint32_t index)
+{
+	if (!was_used(index))
+		atomic_fetch_or_explicit(&lanes.used[index / 64], UINT64_C(1) << (index % 64), memory_order_release);
+}
 
 static uint8_t *payload(const struct tide_lane *lane)
 {
@@ -62,11 +75,10 @@ static void sum_whole(struct tide_lane *lane)
 
 void tide_lanes_sum(void)
 {
-	uint32_t most = lanes.shared + atomic_load_explicit(&lanes.most, memory_order_relaxed);
 	if (tide_self.lane && !tide_self.busy)
 		sum_whole(tide_self.lane);
-	for (uint32_t i = 0; i < most; i++) {
-		if (!tide_trylock(&lanes.all[i].lock))
+	for (uint32_t i = 0; i < lanes.count; i++) {
+		if (!was_used(i) || !tide_trylock(&lanes.all[i].lock))
 			continue;
 		sum_whole(&lanes.all[i]);
 		tide_unlock(&lanes.all[i].lock);
@@ -102,6 +114,10 @@ bool tide_lanes_init(void)
 void tide_lanes_fork_child(uint64_t *events)
 {
 	for (uint32_t i = 0; i < lanes.count; i++) {
+		if (events)
+			events[i] = 0;
+		if (!was_used(i))
+			continue;
 		struct tide_lane *lane = &lanes.all[i];
 		if (events)
 			events[i] = lane->block ? lane->events_before + lane->events : 0;
@@ -128,6 +144,7 @@ void tide_lanes_fork_child(uint64_t *events)
 
 static struct tide_lane *lane_at(uint32_t index)
 {
+	note_used(index);
 	lanes.all[index].index = index;
 	return &lanes.all[index];
 }
@@ -169,14 +186,6 @@ static struct tide_lane *take_shared(bool wait)
 	}
 }
 
-static void note_most(uint32_t own)
-{
-	uint32_t most = atomic_load_explicit(&lanes.most, memory_order_relaxed);
-	while (most < own && !atomic_compare_exchange_weak_explicit(&lanes.most, &most, own, memory_order_relaxed,
-								    memory_order_relaxed))
-		;
-}
-
 /* The lowest free lane, so that few blocks are ever touched, however many threads come and go. */
 static struct tide_lane *take_own(void)
 {
@@ -184,13 +193,14 @@ static struct tide_lane *take_own(void)
 	uint32_t first = atomic_load_explicit(&lanes.next, memory_order_relaxed);
 	for (uint32_t i = 0; i < own; i++) {
 		uint32_t at = (first + i) % own;
+		bool was = was_used(lanes.shared + at);
 		struct tide_lane *lane = lane_at(lanes.shared + at);
 		if (tide_trylock(&lane->lock)) {
 			/* unless a lower one has been given back meanwhile */
 			atomic_compare_exchange_strong_explicit(&lanes.next, &first, at + 1, memory_order_relaxed,
 								memory_order_relaxed);
-			note_most(at + 1);
-			tide_unwinder_forget(&lane->unwinder);
+			if (was) /* else all of it is zero, and its pages are untouched */
+				tide_unwinder_forget(&lane->unwinder);
 			return taken(lane);
 		}
 	}
@@ -364,6 +374,9 @@ uint32_t tide_lane_count(void)
 
 struct tide_block *tide_lane_block(uint32_t index, uint32_t *ret_epoch)
 {
+	*ret_epoch = 0;
+	if (!was_used(index))
+		return NULL;
 	*ret_epoch = atomic_load_explicit((_Atomic uint32_t *)&lanes.all[index].epoch, memory_order_relaxed);
 	return atomic_load_explicit((struct tide_block * _Atomic *)&lanes.all[index].block, memory_order_acquire);
 }

@@ -20,7 +20,9 @@ _Atomic uint32_t tide_ring_now;
 
 static struct {
 	struct tide_lock lock;
-	ZSTD_CCtx *zstd;
+	ZSTD_CCtx *zstd; /* NULL until the first block is packed: short programs pack none */
+	uint8_t *memory; /* for it */
+	size_t memory_len;
 	uint8_t *packed; /* compressed bytes, before their place is known */
 	size_t packed_cap, packed_len;
 	uint32_t used; /* bytes of the current segment handed out */
@@ -36,10 +38,11 @@ bool tide_ring_init(void)
 	uint8_t *memory = tide_sys_memory(need + packed);
 	if (!memory)
 		return false;
-	ring.zstd = ZSTD_initStaticCCtx(memory, need);
+	ring.memory = memory;
+	ring.memory_len = need;
 	ring.packed = memory + need;
 	ring.packed_cap = packed;
-	return ring.zstd != NULL;
+	return true;
 }
 
 void tide_ring_fork_child(void)
@@ -128,6 +131,9 @@ size_t tide_ring_room(void)
 
 size_t tide_ring_pack(const void *raw, size_t raw_len)
 {
+	ring.packed_len = 0;
+	if (!ring.zstd && !(ring.zstd = ZSTD_initStaticCCtx(ring.memory, ring.memory_len)))
+		return 0;
 	/* the simple call: it writes the content size, which a reader wants, and fits the estimate for one block */
 	size_t len = ZSTD_compressCCtx(ring.zstd, ring.packed, ring.packed_cap, raw, raw_len, LEVEL);
 	ring.packed_len = ZSTD_isError(len) ? 0 : len;

@@ -21,6 +21,7 @@
 #define TIDE_FILE_MIN (256u << 10)
 #define TIDE_FILE_MAX (UINT64_C(1) << 36) /* with more, a segment would be longer than a reader takes (1 GiB) */
 #define TIDE_SEGMENTS_MAX 56u             /* a later shadow byte names a segment, with values to spare */
+#define TIDE_LANES_MAX 4096u
 #define TIDE_BLOCK_MIN 4096u
 #define TIDE_BLOCK_MAX 65536u
 #define TIDE_FRAME_ALIGN 64u
@@ -245,8 +246,8 @@ static inline struct tide_geometry tide_geometry_of(uint64_t size)
 	g.defs_len = tide_round_down(size / 8, TIDE_PAGE);
 	/* in a small file what lives needs the room more than threads do */
 	g.lanes = (uint32_t)(size / (size < (8u << 20) ? 8 : 4) / g.block_len);
-	if (g.lanes > 4096)
-		g.lanes = 4096;
+	if (g.lanes > TIDE_LANES_MAX)
+		g.lanes = TIDE_LANES_MAX;
 	g.shared_lanes = g.lanes / 16 ? g.lanes / 16 : 1;
 	g.staging_off = g.defs_off + g.defs_len;
 	g.ring_off = g.staging_off + (uint64_t)g.lanes * g.block_len;
