@@ -87,8 +87,9 @@ JUMPS static int main_begins(int argc, char **argv, char **envp)
 	return guests_main(argc, argv, envp);
 }
 
-int __libc_start_main(int (*run)(int, char **, char **), int argc, char **argv, void (*init)(void), void (*fini)(void),
-		      void (*rtld_fini)(void), void *stack_end)
+/* Nor does this one, whose frame would have to be found by bp. */
+JUMPS int __libc_start_main(int (*run)(int, char **, char **), int argc, char **argv, void (*init)(void),
+			    void (*fini)(void), void (*rtld_fini)(void), void *stack_end)
 {
 	guests_main = run;
 	return tide_real_get()->start_main(tide_on() ? main_begins : run, argc, argv, init, fini, rtld_fini, stack_end);
