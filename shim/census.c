@@ -169,7 +169,7 @@ void tide_census(enum tide_census_reason reason)
 	if (!tide_trylock(&census.lock))
 		return;
 	if (always || census.forked || is_worth_it(now))
-		census.ended = take(census.forked && !always ? TIDE_CENSUS_FORK : reason, now) && ends;
+		census.ended |= take(census.forked && !always ? TIDE_CENSUS_FORK : reason, now) && ends;
 	else
 		atomic_store_explicit(&census.next_ns, now + tide_config.census_ns, memory_order_relaxed);
 	census.forked = false;

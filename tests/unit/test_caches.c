@@ -14,14 +14,7 @@
 #include <cmocka.h>
 
 #include "model/caches.h"
-
-#ifdef __SANITIZE_ADDRESS__
-#define OTHER_MALLOC 1
-#elif defined __has_feature
-#if __has_feature(address_sanitizer)
-#define OTHER_MALLOC 1
-#endif
-#endif
+#include "other_malloc.h"
 
 #define KIB UINT64_C(1024)
 #define HEAP UINT64_C(0x555555000000)

@@ -15,14 +15,7 @@
 #include <cmocka.h>
 
 #include "model/glibc.h"
-
-#ifdef __SANITIZE_ADDRESS__
-#define OTHER_MALLOC 1
-#elif defined __has_feature
-#if __has_feature(address_sanitizer)
-#define OTHER_MALLOC 1
-#endif
-#endif
+#include "other_malloc.h"
 
 #define PAGE TIDE_SPACE_PAGE
 #define KIB UINT64_C(1024)
