@@ -36,7 +36,9 @@ const char *tide_consequence_name(enum tide_consequence); /* one word */
 
 struct tide_arena {
 	const char *kind; /* as in CONTRACT: pymalloc, glibc-main, ... */
-	uint64_t base, reserved, resident, live_bytes, live_blocks, stranded;
+	uint64_t base, reserved, resident, live_bytes, live_blocks;
+	uint64_t stranded;  /* resident and not live, but for: */
+	uint64_t reserve;   /* what the allocator keeps free by a rule of its own, whatever dies */
 	uint64_t trim;      /* malloc_trim(0) would give back now */
 	uint64_t by_itself; /* goes back without it, with the next frees */
 	uint32_t holders;   /* sites with live blocks in it (at most 65); 0: none, or not all known */
@@ -107,7 +109,8 @@ struct tide_ledger {
 	uint64_t trim_error; /* but up to so much less: chunks in thread caches that the log cannot show */
 	uint64_t by_itself;  /* goes back with the next frees */
 	uint64_t swapped;    /* bytes, not part of RSS */
-	uint64_t stranded;   /* resident in arenas and heaps, and not live */
+	uint64_t stranded;   /* resident in arenas and heaps, not live, and not in reserve */
+	uint64_t reserve;    /* pymalloc's one empty arena, resident */
 	uint32_t threads;    /* 0 unknown */
 	uint64_t data_files; /* resident, of mapped files that are no executables or libraries; part of two rows */
 };

@@ -153,6 +153,8 @@ static bool pymalloc_rows(struct tide_join *j)
 		row[TIDE_ROW_PY_LIVE] += sum.live;
 		row[TIDE_ROW_PY_FREE_IN_POOLS] += sum.free_in_pools;
 		row[TIDE_ROW_PY_FREE_POOLS] += sum.free_pools;
+		/* pymalloc keeps one arena without an object in it (Objects/obmalloc.c, insert_to_freepool) */
+		bool spare = sum.live_blocks == 0 && j->a->ledger.reserve == 0;
 		struct tide_arena arena = {
 			.kind = "pymalloc",
 			.base = p->base,
@@ -160,11 +162,13 @@ static bool pymalloc_rows(struct tide_join *j)
 			.resident = sum.resident,
 			.live_bytes = sum.live_bytes,
 			.live_blocks = sum.live_blocks,
-			.stranded = sum.resident - sum.live,
+			.stranded = spare ? 0 : sum.resident - sum.live,
+			.reserve = spare ? sum.resident : 0,
 		};
-		arena.consequence = arena.stranded < BIG_ENOUGH ? TIDE_CONSEQUENCE_NOTHING
-				    : arena.live_blocks         ? TIDE_CONSEQUENCE_WHEN_DEAD
-								: TIDE_CONSEQUENCE_NEVER; /* the one kept in reserve */
+		j->a->ledger.reserve += arena.reserve;
+		arena.consequence = arena.stranded + arena.reserve < BIG_ENOUGH ? TIDE_CONSEQUENCE_NOTHING
+				    : arena.live_blocks                         ? TIDE_CONSEQUENCE_WHEN_DEAD
+										: TIDE_CONSEQUENCE_NEVER;
 		map_pools(&j->space, p, arena.map);
 		if (!add_arena(j->a, &arena))
 			return false;

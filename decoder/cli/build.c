@@ -83,11 +83,11 @@ static json_t *arenas(const struct tide_analysis *a)
 	json_t *rows = json_array();
 	for (uint32_t i = 0; i < a->arenas; i++) {
 		const struct tide_arena *r = &a->arena[i];
-		json_t *row =
-			tide_row(&tide_table_arenas, json_string(r->kind), tide_json_count(r->base),
-				 tide_json_count(r->reserved), tide_json_count(r->resident),
-				 tide_json_count(r->live_bytes), tide_json_count(r->stranded),
-				 tide_json_count(r->live_blocks), json_string(tide_consequence_name(r->consequence)));
+		json_t *row = tide_row(&tide_table_arenas, json_string(r->kind), tide_json_count(r->base),
+				       tide_json_count(r->reserved), tide_json_count(r->resident),
+				       tide_json_count(r->live_bytes), tide_json_count(r->stranded),
+				       tide_json_count(r->reserve), tide_json_count(r->live_blocks),
+				       json_string(tide_consequence_name(r->consequence)));
 		json_object_set_new(row, "map", *r->map ? json_string(r->map) : json_null());
 		json_array_append_new(rows, row);
 	}

@@ -51,7 +51,7 @@ static json_t *heaps(const struct tide_bare *b)
 						     json_string(h->thread ? "glibc-thread" : "glibc-main"),
 						     tide_json_count(h->base), tide_json_count(h->reserved),
 						     tide_json_count(h->resident), json_null(), json_null(),
-						     json_null(), json_null()));
+						     json_null(), json_null(), json_null()));
 	}
 	return rows;
 }

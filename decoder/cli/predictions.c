@@ -75,9 +75,9 @@ json_t *tide_build_predictions(const struct tide_loaded *l)
 	json_t *trim = ledger->trim_known ? json_pack("{s:o, s:o}", "releases_bytes", count(ledger->trim),
 						      "error_bytes", count(ledger->trim_error))
 					  : json_null();
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "malloc_trim", trim, "by_itself_bytes",
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "malloc_trim", trim, "by_itself_bytes",
 			 count(ledger->by_itself), "stranded_bytes", count(ledger->stranded), "pinned_bytes",
-			 count(a->pinned_bytes), "reserve_bytes", count(ledger->stranded - a->pinned_bytes), "sets",
-			 sets(a), "pins", pins(l), "arenas", arenas(a), "pymalloc",
-			 a->pymalloc.arenas ? pymalloc(&a->pymalloc) : json_null());
+			 count(a->pinned_bytes), "unheld_bytes", count(ledger->stranded - a->pinned_bytes),
+			 "reserve_bytes", count(ledger->reserve), "sets", sets(a), "pins", pins(l), "arenas", arenas(a),
+			 "pymalloc", a->pymalloc.arenas ? pymalloc(&a->pymalloc) : json_null());
 }

@@ -242,8 +242,11 @@ void tide_page_pins_sum(const struct tide_sink *sink, const json_t *report)
 	if (fclose(out) == 0)
 		tide_wrapped(sink, "together", text);
 	free(text);
-	fprintf(sink->out, "  %-*s%s is free and held by no block\n", LABEL - 2, "in reserve",
-		tide_bytes_text(bytes, tide_number_at(p, "reserve_bytes")));
+	fprintf(sink->out, "  %-*s%s is free and held by no block\n", LABEL - 2, "the rest",
+		tide_bytes_text(bytes, tide_number_at(p, "unheld_bytes")));
+	if (tide_number_at(p, "reserve_bytes"))
+		fprintf(sink->out, "  %-*s%s: one empty arena, which Python keeps whatever dies\n", LABEL - 2,
+			"in reserve", tide_bytes_text(bytes, tide_number_at(p, "reserve_bytes")));
 }
 
 /* By kind: how many, and what they hold. */
@@ -256,6 +259,7 @@ void tide_page_arenas(const struct tide_sink *sink, const json_t *arenas)
 		{"resident_bytes", "resident", TIDE_TYPE_BYTES, false},
 		{"live_bytes", "live", TIDE_TYPE_BYTES, false},
 		{"stranded_bytes", "stranded", TIDE_TYPE_BYTES, false},
+		{"reserve_bytes", "in reserve", TIDE_TYPE_RARE, false},
 	};
 	static const struct tide_table table = {"kinds", "", "none known", columns, sizeof columns / sizeof *columns};
 	json_t *kinds = json_object(), *rows = json_array(), *row;

@@ -87,6 +87,7 @@ static const struct tide_column arenas[] = {
 	{"resident_bytes", "resident", TIDE_TYPE_BYTES, false},
 	{"live_bytes", "live", TIDE_TYPE_BYTES, false},
 	{"stranded_bytes", "stranded", TIDE_TYPE_BYTES, false},
+	{"reserve_bytes", "in reserve", TIDE_TYPE_RARE, false},
 	{"live_blocks", "blocks", TIDE_TYPE_COUNT, false},
 	{"consequence", "goes back", TIDE_TYPE_TEXT, false},
 };
