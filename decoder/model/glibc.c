@@ -4,22 +4,46 @@
 #include <string.h>
 
 #define PAGE TIDE_SPACE_PAGE
-#define ARENA_STRUCT 2200u /* sizeof (struct malloc_state), 2.31 to 2.42 */
-#define FREE_HEAD 48u      /* sizeof (struct malloc_chunk): mtrim leaves the links of a free chunk alone */
+#define FREE_HEAD 48u /* sizeof (struct malloc_chunk): mtrim leaves the links of a free chunk alone */
 #define MAPPINGS UINT64_C(0x700000000000) /* the kernel maps above, unless an address is asked for */
 #define BIG (UINT64_C(64) << 10)          /* FASTBIN_CONSOLIDATION_THRESHOLD: frees that look at the top are as big */
 
-/* What differs by release, from malloc/malloc.c and malloc/arena.c of each: 2.35 added a field to heap_info, 2.41 lets calloc
- * use the cache, 2.42 added bins to the cache's structure, 2.43 has no fastbins and keeps 16 chunks a size. */
+/*
+ * What differs by release. Sizes are worked out from the structures, for x86-64: heap_info and malloc_state (arena.c, malloc.c),
+ * tcache_perthread_struct with its chunk's head. They were read in these versions of the files, in the git mirror bminor/glibc on
+ * GitHub, by the commit in which a version stands:
+ *   malloc.c 011293b4 (before 2.34): malloc_state of 2200 with have_fastchunks and ten fastbins, 64 bins in the cache, 7 chunks in each
+ *   malloc.c 2fb12bbd (2.38): the same
+ *   arena.c 00cd4dad: heap_info of 32; arena.c 66f3e921: of 48, with `pagesize` and its padding
+ *   malloc.c 26420023: calloc takes from the cache
+ *   malloc.c 56549264 (of free_aligned_sized, so after 2.42): the cache counts slots left, 7 a bin, and there are fastbins
+ *   malloc.c 66f3e921 (its copyright says 2026: 2.43, or soon after): no fastbins nor have_fastchunks, so malloc_state is of 2112; 76 bins, of which
+ *   the 64 small ones are in use by default (tcache_max_bytes), 16 chunks in each
+ * That 2.35 was the first with `pagesize`, 2.41 the first whose calloc takes from the cache, 2.42 the first with the bins for large
+ * chunks, and 2.43 the first without fastbins, is from the project's release notes and descriptions of the releases: only 2.36 was run.
+ */
 static const struct tide_glibc table[] = {
-	{.minor = 31, .tcache_count = 7, .tcache_most = 1040, .fast_most = 128, .heap_info = 32, .tcache_chunk = 656},
-	{.minor = 35, .tcache_count = 7, .tcache_most = 1040, .fast_most = 128, .heap_info = 48, .tcache_chunk = 656},
+	{.minor = 31,
+	 .tcache_count = 7,
+	 .tcache_most = 1040,
+	 .fast_most = 128,
+	 .heap_info = 32,
+	 .arena = 2200,
+	 .tcache_chunk = 656},
+	{.minor = 35,
+	 .tcache_count = 7,
+	 .tcache_most = 1040,
+	 .fast_most = 128,
+	 .heap_info = 48,
+	 .arena = 2200,
+	 .tcache_chunk = 656},
 	{.minor = 41,
 	 .tcache_count = 7,
 	 .tcache_most = 1040,
 	 .calloc_cached = true,
 	 .fast_most = 128,
 	 .heap_info = 48,
+	 .arena = 2200,
 	 .tcache_chunk = 656},
 	{.minor = 42,
 	 .tcache_count = 7,
@@ -27,6 +51,7 @@ static const struct tide_glibc table[] = {
 	 .calloc_cached = true,
 	 .fast_most = 128,
 	 .heap_info = 48,
+	 .arena = 2200,
 	 .tcache_chunk = 768},
 	{.minor = 43,
 	 .tcache_count = 16,
@@ -34,6 +59,7 @@ static const struct tide_glibc table[] = {
 	 .calloc_cached = true,
 	 .fast_most = 0,
 	 .heap_info = 48,
+	 .arena = 2112,
 	 .tcache_chunk = 768},
 };
 #define NEWEST 43u
@@ -126,7 +152,7 @@ static bool may_be_mapped(const struct tide_block_live *b)
 /* What an arena's first heap begins with: it, the arena, and the chunk of its thread's cache. */
 static uint64_t thread_own(const struct tide_glibc *g)
 {
-	return (uint64_t)g->heap_info + ARENA_STRUCT + g->tcache_chunk;
+	return (uint64_t)g->heap_info + g->arena + g->tcache_chunk;
 }
 
 /* A thread heap, if one begins at the 64 MiB boundary below the block: it has a block there that has no mapping of its own. */

@@ -4,7 +4,7 @@
  *
  * The log tells every block that is live; all else in a heap is free to glibc, but for chunks that its per-thread caches
  * keep (caches.h) and a few of its own. Rules are those of malloc/malloc.c and malloc/arena.c, x86-64; what changed from
- * release to release is a table in glibc.c. Settings are taken to be the defaults: the log does not hold the environment,
+ * release to release is a table in glibc.c, with where each number was read. Settings are taken to be the defaults: the log does not hold the environment,
  * and mallopt is not seen.
  *
  * Nothing here allocates unless said; inputs stay the caller's.
@@ -35,6 +35,7 @@ struct tide_glibc {
 	bool calloc_cached;    /* calloc takes from the cache */
 	uint16_t fast_most;    /* largest chunk kept in a fastbin; 0: there are none */
 	uint16_t heap_info;    /* bytes at the beginning of a thread heap */
+	uint16_t arena;        /* bytes behind that in an arena's first heap: struct malloc_state */
 	uint16_t tcache_chunk; /* the cache's own chunk, the first one its thread takes */
 };
 /* For an allocator as the log names it ("glibc 2.36"); false: not glibc, or older than 2.31. */

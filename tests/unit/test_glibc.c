@@ -22,20 +22,25 @@
 #define BRK UINT64_C(0x555555000000)
 #define THREAD UINT64_C(0x7f1234000000) /* a multiple of 64 MiB */
 
-/* malloc/malloc.c and malloc/arena.c: TCACHE_FILL_COUNT, heap_info, calloc's tcache, fastbins, sizeof (tcache_perthread_struct). */
+/* malloc/malloc.c and malloc/arena.c: TCACHE_FILL_COUNT, heap_info, calloc's tcache, fastbins, malloc_state, sizeof (tcache_perthread_struct). */
 static void test_releases(void **state)
 {
 	static const struct {
 		const char *name;
-		uint16_t count, heap_info, fast_most, tcache_chunk;
+		uint16_t count, heap_info, fast_most, arena, tcache_chunk;
 		bool calloc_cached, exact;
 	} cases[] = {
-		{"glibc 2.31", 7, 32, 128, 656, false, true},   {"glibc 2.34", 7, 32, 128, 656, false, true},
-		{"glibc 2.35", 7, 48, 128, 656, false, true},   {"glibc 2.36", 7, 48, 128, 656, false, true},
-		{"glibc 2.40", 7, 48, 128, 656, false, true},   {"glibc 2.41", 7, 48, 128, 656, true, true},
-		{"glibc 2.42", 7, 48, 128, 768, true, true},    {"glibc 2.43", 16, 48, 0, 768, true, true},
-		{"glibc 2.44", 16, 48, 0, 768, true, false},    {"glibc 2.999", 16, 48, 0, 768, true, false},
-		{"glibc 2.36.1", 7, 48, 128, 656, false, true},
+		{"glibc 2.31", 7, 32, 128, 2200, 656, false, true},
+		{"glibc 2.34", 7, 32, 128, 2200, 656, false, true},
+		{"glibc 2.35", 7, 48, 128, 2200, 656, false, true},
+		{"glibc 2.36", 7, 48, 128, 2200, 656, false, true},
+		{"glibc 2.40", 7, 48, 128, 2200, 656, false, true},
+		{"glibc 2.41", 7, 48, 128, 2200, 656, true, true},
+		{"glibc 2.42", 7, 48, 128, 2200, 768, true, true},
+		{"glibc 2.43", 16, 48, 0, 2112, 768, true, true},
+		{"glibc 2.44", 16, 48, 0, 2112, 768, true, false},
+		{"glibc 2.999", 16, 48, 0, 2112, 768, true, false},
+		{"glibc 2.36.1", 7, 48, 128, 2200, 656, false, true},
 	};
 	static const char *const others[] = {"",          "glibc",        "glibc 2.",   "glibc 2.30",
 					     "glibc 2.x", "glibc 2.-36",  "glibc 3.36", "jemalloc",
@@ -47,6 +52,7 @@ static void test_releases(void **state)
 		assert_int_equal(g.tcache_count, cases[i].count);
 		assert_int_equal(g.heap_info, cases[i].heap_info);
 		assert_int_equal(g.fast_most, cases[i].fast_most);
+		assert_int_equal(g.arena, cases[i].arena);
 		assert_int_equal(g.tcache_chunk, cases[i].tcache_chunk);
 		assert_int_equal(g.calloc_cached, cases[i].calloc_cached);
 		assert_int_equal(g.exact, cases[i].exact);
