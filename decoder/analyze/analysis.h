@@ -28,7 +28,7 @@ const char *tide_consequence_name(enum tide_consequence); /* one word */
 
 /* One character for an equal part of an arena, in pages: not resident, resident and nothing lives there (stranded), less or more than half
  * of it lives. */
-#define TIDE_ARENA_CELLS 64u
+#define TIDE_ARENA_CELLS 256u /* of a pymalloc arena of 1 MiB: a page each */
 #define TIDE_CELL_ABSENT ' '
 #define TIDE_CELL_STRANDED '-'
 #define TIDE_CELL_THIN '+'

@@ -87,7 +87,7 @@ static void show(const struct tide_args *args, const char *section, json_t *doc)
 	else if (args->format == TIDE_FORMAT_CSV)
 		csv(args->sink.out, doc, tide_table_named(section));
 	else if (section)
-		tide_text_section(&args->sink, doc, section);
+		tide_text_section(&args->sink, doc, section, args->top);
 	else
 		tide_text_report(&args->sink, doc);
 }

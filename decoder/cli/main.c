@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cli/cmd.h"
@@ -62,6 +63,15 @@ static bool colors(uint64_t choice, const FILE *out)
 	return !(no && *no) && out == stdout && isatty(STDOUT_FILENO) && !(term && strcmp(term, "dumb") == 0);
 }
 
+/* How wide the terminal is that text goes to; 0: to none. */
+static unsigned columns(const FILE *out)
+{
+	struct winsize size;
+	if (out != stdout || !isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0)
+		return 0;
+	return size.ws_col;
+}
+
 /* The command's answer goes to the output, which is kept unless there is no answer. */
 static int answer(const struct tide_cmd *c, struct tide_args *args, struct tide_error *err)
 {
@@ -69,7 +79,7 @@ static int answer(const struct tide_cmd *c, struct tide_args *args, struct tide_
 	signal(SIGPIPE, SIG_IGN);
 	if (tide_output_init(&out, args->output, err))
 		return TIDE_EXIT_UNREADABLE;
-	args->sink = (struct tide_sink){out.file, colors(args->color, out.file)};
+	args->sink = (struct tide_sink){out.file, colors(args->color, out.file), columns(out.file)};
 	tide_progress_begin(args->progress);
 	int code = c->run(args, c, err);
 	tide_progress_end();

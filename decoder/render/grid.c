@@ -64,7 +64,7 @@ static bool is_shown(const struct tide_grid *g, const struct tide_column *c)
 }
 
 /* Width of every column that text shows, 0 of others; the last text gets what is left of the line. */
-static void measure(const struct tide_grid *g, const struct tide_value_style *style, size_t *width)
+static void measure(const struct tide_grid *g, const struct tide_value_style *style, size_t columns, size_t *width)
 {
 	size_t used = 0, last = SIZE_MAX, i;
 	const json_t *row;
@@ -92,8 +92,8 @@ static void measure(const struct tide_grid *g, const struct tide_value_style *st
 			width[c] = CELL_MOST;
 		used += c != last && width[c] ? width[c] + 2 : 0;
 	}
-	if (last != SIZE_MAX && used + 2 + width[last] > TIDE_TEXT_COLUMNS)
-		width[last] = used + 2 + TEXT_LEAST < TIDE_TEXT_COLUMNS ? TIDE_TEXT_COLUMNS - used - 2 : TEXT_LEAST;
+	if (last != SIZE_MAX && used + 2 + width[last] > columns)
+		width[last] = used + 2 + TEXT_LEAST < columns ? columns - used - 2 : TEXT_LEAST;
 }
 
 static void spaces(FILE *out, size_t n)
@@ -178,7 +178,7 @@ void tide_grid_text(const struct tide_sink *sink, const struct tide_grid *g)
 		fprintf(sink->out, "  %s\n", g->table->empty);
 		return;
 	}
-	measure(g, &style, width);
+	measure(g, &style, tide_columns(sink), width);
 	tide_paint(sink, TIDE_DIM);
 	line(sink->out, g, NULL, width);
 	tide_paint(sink, TIDE_PLAIN);

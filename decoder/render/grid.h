@@ -9,13 +9,22 @@
 
 #include "report/table.h"
 
-enum { TIDE_TEXT_COLUMNS = 100 };
+enum { TIDE_TEXT_COLUMNS = 100, TIDE_TEXT_LEAST = 60, TIDE_TEXT_MOST = 400 };
 
 /* Where text goes. */
 struct tide_sink {
 	FILE *out;
 	bool color;
+	unsigned columns; /* the terminal's; 0: there is none */
 };
+/* How wide text may be. */
+static inline size_t tide_columns(const struct tide_sink *s)
+{
+	return !s->columns                    ? TIDE_TEXT_COLUMNS
+	       : s->columns < TIDE_TEXT_LEAST ? TIDE_TEXT_LEAST
+	       : s->columns > TIDE_TEXT_MOST  ? TIDE_TEXT_MOST
+					      : s->columns;
+}
 enum tide_paint { TIDE_PLAIN, TIDE_BOLD, TIDE_DIM, TIDE_RED, TIDE_GREEN, TIDE_YELLOW };
 /* Switches the colour on, or off (TIDE_PLAIN); nothing without colours. */
 void tide_paint(const struct tide_sink *, enum tide_paint);
@@ -29,7 +38,7 @@ struct tide_grid {
 	bool stacks;         /* the stack below each row */
 	long long origin_ns; /* where times begin */
 };
-/* The rows, aligned, in TIDE_TEXT_COLUMNS columns; without the title. */
+/* The rows, aligned, in tide_columns(); without the title. */
 void tide_grid_text(const struct tide_sink *, const struct tide_grid *);
 /* One CSV record a row, no heading; `prefix` (NULL: none) is put before each: cells, with their last comma. */
 void tide_grid_csv(FILE *, const struct tide_table *, const json_t *rows, const char *prefix);

@@ -7,7 +7,7 @@
 #include "render/text.h"
 #include "render/value.h"
 
-enum { LABEL = 15, BAR = 40, TIMELINE_ROWS = 40, MAP_ROWS = 40 };
+enum { LABEL = 15, BAR = 40, TIMELINE_ROWS = 40 };
 
 void tide_wrapped(const struct tide_sink *sink, const char *label, const char *text)
 {
@@ -26,7 +26,7 @@ void tide_wrapped(const struct tide_sink *sink, const char *label, const char *t
 		char end = word[n];
 		word[n] = '\0';
 		width = tide_safe_width(word, 0);
-		if (column > LABEL && column + 1 + width > TIDE_TEXT_COLUMNS) {
+		if (column > LABEL && column + 1 + width > tide_columns(sink)) {
 			fprintf(sink->out, "\n%*s", LABEL, "");
 			column = LABEL;
 		}
@@ -247,81 +247,6 @@ void tide_page_pins_sum(const struct tide_sink *sink, const json_t *report)
 	if (tide_number_at(p, "reserve_bytes"))
 		fprintf(sink->out, "  %-*s%s: one empty arena, which Python keeps whatever dies\n", LABEL - 2,
 			"in reserve", tide_bytes_text(bytes, tide_number_at(p, "reserve_bytes")));
-}
-
-/* By kind: how many, and what they hold. */
-void tide_page_arenas(const struct tide_sink *sink, const json_t *arenas)
-{
-	static const struct tide_column columns[] = {
-		{"kind", "kind", TIDE_TYPE_TEXT, false},
-		{"count", "arenas", TIDE_TYPE_COUNT, false},
-		{"reserved_bytes", "reserved", TIDE_TYPE_BYTES, false},
-		{"resident_bytes", "resident", TIDE_TYPE_BYTES, false},
-		{"live_bytes", "live", TIDE_TYPE_BYTES, false},
-		{"stranded_bytes", "stranded", TIDE_TYPE_BYTES, false},
-		{"reserve_bytes", "in reserve", TIDE_TYPE_RARE, false},
-	};
-	static const struct tide_table table = {"kinds", "", "none known", columns, sizeof columns / sizeof *columns};
-	json_t *kinds = json_object(), *rows = json_array(), *row;
-	const json_t *a;
-	size_t i;
-	const char *key;
-	json_array_foreach(arenas, i, a)
-	{
-		const char *kind = tide_text_at(a, "kind");
-		row = json_object_get(kinds, kind);
-		if (!row) {
-			row = json_pack("{s:s, s:i}", "kind", kind, "count", 0);
-			json_object_set_new(kinds, kind, row);
-		}
-		json_object_set_new(row, "count", json_integer(tide_number_at(row, "count") + 1));
-		for (size_t c = 2; c < table.columns; c++)
-			json_object_set_new(
-				row, columns[c].id,
-				json_integer(tide_number_at(row, columns[c].id) + tide_number_at(a, columns[c].id)));
-	}
-	json_object_foreach(kinds, key, row) json_array_append(rows, row);
-	tide_heading(sink, "ARENAS  memory that allocators took from the system; stranded: resident, not live");
-	tide_grid_text(sink, &(struct tide_grid){.table = &table, .rows = rows, .most = SIZE_MAX});
-	json_decref(rows);
-	json_decref(kinds);
-}
-
-static int more_stranded(const void *a, const void *b)
-{
-	const json_t *x = *(json_t *const *)a, *y = *(json_t *const *)b;
-	long long p = tide_number_at(x, "stranded_bytes"), q = tide_number_at(y, "stranded_bytes");
-	long long i = tide_number_at(x, "base"), k = tide_number_at(y, "base");
-	return p != q ? (p < q ? 1 : -1) : (i > k) - (i < k);
-}
-
-static void map_row(const struct tide_sink *sink, const json_t *arena)
-{
-	size_t width = tide_safe_text(sink->out, tide_text_at(arena, "kind"), 12);
-	fprintf(sink->out, "%*s  %12llx  |", (int)(width < 12 ? 12 - width : 0), "",
-		(unsigned long long)tide_number_at(arena, "base"));
-	tide_safe_text(sink->out, tide_text_at(arena, "map"), 0);
-	fputs("|\n", sink->out);
-}
-
-void tide_page_map(const struct tide_sink *sink, const json_t *arenas)
-{
-	size_t i, n = 0;
-	const json_t *a, **row = calloc(json_array_size(arenas) + 1, sizeof *row);
-	if (!row)
-		return;
-	json_array_foreach(arenas, i, a) if (tide_known_at(a, "map")) row[n++] = a;
-	if (n)
-		qsort(row, n, sizeof *row, more_stranded);
-	tide_heading(sink, "MAP  by address: # live, + less than half of it live, - stranded, blank not resident");
-	for (i = 0; i < n && i < MAP_ROWS; i++) {
-		fputs("  ", sink->out);
-		map_row(sink, row[i]);
-	}
-	if (n > MAP_ROWS)
-		fprintf(sink->out, "  ... %zu more, with less stranded in each (--format json has all)\n",
-			n - MAP_ROWS);
-	free(row);
 }
 
 void tide_page_peak(const struct tide_sink *sink, const json_t *report)

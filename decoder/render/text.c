@@ -30,7 +30,7 @@ static void bare_page(const struct tide_sink *sink, const json_t *r)
 	fputc('\n', sink->out);
 	tide_page_ledger(sink, r);
 	fputc('\n', sink->out);
-	table(sink, &tide_table_arenas, r, PAGE_ROWS, false);
+	tide_page_arena_rows(sink, json_object_get(r, "arenas"), PAGE_ROWS);
 	fputc('\n', sink->out);
 	tide_page_unknown(sink, json_object_get(r, "unknown"));
 }
@@ -125,25 +125,26 @@ void tide_text_report(const struct tide_sink *sink, const json_t *r)
 		page(sink, r);
 }
 
-static void section_of(const struct tide_sink *sink, const json_t *r, const char *section)
+static void section_of(const struct tide_sink *sink, const json_t *r, const char *section, size_t most)
 {
 	const struct tide_table *t = tide_table_named(section);
 	if (strcmp(section, "ledger") == 0) {
 		tide_page_ledger(sink, r);
 	} else if (strcmp(section, "timeline") == 0) {
 		tide_page_timeline(sink, r);
+	} else if (t == &tide_table_arenas) {
+		tide_page_arena_rows(sink, json_object_get(r, "arenas"), most);
+		tide_page_map(sink, json_object_get(r, "arenas"), most);
 	} else if (t) {
 		if (strcmp(section, "at_peak") == 0)
 			tide_page_peak(sink, r);
-		table(sink, t, r, SIZE_MAX, strcmp(section, "arenas") != 0);
-		if (strcmp(section, "arenas") == 0)
-			tide_page_map(sink, json_object_get(r, "arenas"));
+		table(sink, t, r, SIZE_MAX, true);
 		if (t == &tide_table_pins)
 			tide_page_pins_sum(sink, r);
 	}
 }
 
-void tide_text_section(const struct tide_sink *sink, const json_t *doc, const char *section)
+void tide_text_section(const struct tide_sink *sink, const json_t *doc, const char *section, size_t most)
 {
 	size_t i;
 	const json_t *r, *processes = json_object_get(doc, "processes");
@@ -157,13 +158,13 @@ void tide_text_section(const struct tide_sink *sink, const json_t *doc, const ch
 	}
 	tide_text_losses(sink, json_object_get(doc, "coverage"));
 	if (json_object_get(doc, section))
-		section_of(sink, doc, section);
+		section_of(sink, doc, section, most);
 	else
 		json_array_foreach(processes, i, r)
 		{
 			fputs(i ? "\n" : "", sink->out);
 			tide_page_header(sink, json_object_get(r, "process"));
-			section_of(sink, r, section);
+			section_of(sink, r, section, most);
 		}
 	fputc('\n', sink->out);
 	tide_page_coverage(sink, json_object_get(doc, "coverage"));
