@@ -163,6 +163,11 @@ def all_of(scale):
     ]
 
 
+def too_slow():
+    """Variants that serve so little that a run takes most of a minute; with --quick they are left out, and this is said."""
+    return dict.fromkeys(("gperftools", "jemalloc_all", "tracemalloc", "heaptrack", "tidemark_objects"), "takes long: not with --quick")
+
+
 def compare(server, rounds, budget, picked, directory):
     variants, skipped = picked
     skipped = dict(skipped)

@@ -15,13 +15,13 @@ SMALL = 40  # peers that take microseconds an event get a fortieth of the work, 
 
 class Workload:
     """argv: run once a round; small: the same with a fortieth of the work. sorts: "pymalloc" and "python"
-    choose variants. threads: 2 compares wall time too."""
+    choose variants. threads: 2 compares wall time too. extra: no figure that has a target comes of it, so --quick leaves it out."""
 
-    def __init__(self, key, title, argv, small=None, env=None, stdin=None, small_stdin=None, sorts=(), threads=1, without=None):
+    def __init__(self, key, title, argv, small=None, env=None, stdin=None, small_stdin=None, sorts=(), threads=1, without=None, extra=False):
         self.key, self.title, self.argv = key, title, [str(a) for a in argv]
         self.small = [str(a) for a in small] if small else None
         self.env, self.stdin, self.small_stdin = env or {}, stdin, small_stdin
-        self.sorts, self.threads, self.without = sorts, threads, without or {}
+        self.sorts, self.threads, self.without, self.extra = sorts, threads, without or {}, extra
 
     def missing(self):
         return None if shutil.which(self.argv[0]) else f"{self.argv[0]} is not there"
@@ -75,12 +75,12 @@ def cc1():
     return subprocess.run(["gcc", "-print-prog-name=cc1"], capture_output=True, text=True).stdout.strip()
 
 
-def python(key, title, program, rounds):
+def python(key, title, program, rounds, extra=False):
     """One Python program twice: with every object a malloc, and as it is."""
     argv = [PYTHON, PROGRAMS / program]
     return [counted(f"{key}_malloc", f"{title}, PYTHONMALLOC=malloc", argv, rounds // 2, env={"PYTHONMALLOC": "malloc"},
-                    sorts=("python",)),
-            counted(key, f"{title}, pymalloc", argv, rounds, sorts=("python", "pymalloc"))]
+                    sorts=("python",), extra=extra),
+            counted(key, f"{title}, pymalloc", argv, rounds, sorts=("python", "pymalloc"), extra=extra)]
 
 
 def all_of(directory, scale):
@@ -98,19 +98,19 @@ def all_of(directory, scale):
         counted("bignum", "bignum factoriser", [BUILT / "bench_factor"], 12 * scale),
         counted("cubes", "C, recursive, depth 14", [BUILT / "bench_cubes"], 40 * scale),
         counted("loop5", "malloc/free loop, depth 5", [loop, "tight"], 8_000_000 * scale),
-        counted("loop14", "malloc/free loop, depth 14", [loop, "middle"], 8_000_000 * scale),
+        counted("loop14", "malloc/free loop, depth 14", [loop, "middle"], 8_000_000 * scale, extra=True),
         counted("loop40", "malloc/free loop, depth 40", [loop, "deep"], 8_000_000 * scale),
-        counted("mixed", "mixed sizes, 4096 slots", [loop, "mixed"], 4_000_000 * scale),
+        counted("mixed", "mixed sizes, 4096 slots", [loop, "mixed"], 4_000_000 * scale, extra=True),
         counted("lives", "mixed sizes, long lives", [loop, "lives"], 3_000_000 * scale),
         counted("threads", "2 threads, independent, a server's", [threads, "server"], 4_000_000 * scale, threads=2),
-        counted("threads_bare", "2 threads, independent, no work", [threads, "bare"], 8_000_000 * scale, threads=2),
+        counted("threads_bare", "2 threads, independent, no work", [threads, "bare"], 8_000_000 * scale, threads=2, extra=True),
         counted("handoff", "2 threads, producer/consumer", [threads, "handoff"], 4_000_000 * scale, threads=2),
         Workload("cc1", "cc1 -O0, large C file", compiler["-O0", "big.c"], compiler["-O0", "few.c"]),
-        Workload("cc1_O2", "cc1 -O2, C file", compiler["-O2", "medium.c"], compiler["-O2", "few.c"]),
-        *(Workload(key, title, ["sqlite3", ":memory:"], ["sqlite3", ":memory:"], stdin=script[0], small_stdin=script[1])
-          for key, title, script in [("sqlite", "sqlite3, in-memory inserts", bulk),
-                                     ("sqlite_text", "sqlite3, a statement a row", statements)]),
+        Workload("cc1_O2", "cc1 -O2, C file", compiler["-O2", "medium.c"], compiler["-O2", "few.c"], extra=True),
+        *(Workload(key, title, ["sqlite3", ":memory:"], ["sqlite3", ":memory:"], stdin=script[0], small_stdin=script[1], extra=extra)
+          for key, title, script, extra in [("sqlite", "sqlite3, in-memory inserts", bulk, False),
+                                            ("sqlite_text", "sqlite3, a statement a row", statements, True)]),
         *python("json", "Python, JSON", "json_loop.py", 60 * scale),
-        python("json_new", "Python, new JSON each time", "json_new.py", 500 * scale)[0],
+        python("json_new", "Python, new JSON each time", "json_new.py", 500 * scale, extra=True)[0],
         *python("dict", "Python, dicts", "dict_loop.py", 60 * scale),
     ]
