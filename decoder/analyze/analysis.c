@@ -65,9 +65,8 @@ static enum tide_status ending(struct pass *p, const struct tide_batch *b)
 /* For the models that watch. */
 static enum tide_status step_watched(struct pass *p, const struct tide_batch *piece)
 {
-	struct tide_freed freed[TIDE_WATCH_MOST];
-	enum tide_status status = tide_replay_batch(&p->a->state, piece, p->log, freed);
-	return status ? status : tide_watch_batch(&p->watch, &p->a->state, piece, freed);
+	enum tide_status status = tide_replay_batch(&p->a->state, piece, p->log, tide_watch_room(&p->watch, piece));
+	return status ? status : tide_watch_batch(&p->watch, &p->a->state, piece);
 }
 
 /* How many of the batch's events can be taken at once: the next is one to be looked at by itself, or sampled after. */
@@ -82,7 +81,7 @@ static uint32_t piece_of(const struct pass *p, const struct tide_batch *b)
 		most = (uint32_t)to_sample;
 	if (to_trend < most)
 		most = (uint32_t)to_trend;
-	for (uint32_t i = 1; i < most; i++)
+	for (uint32_t i = 1; i < most && b->has_extra; i++)
 		if (b->op[i].kind == TIDE_KIND_MARK)
 			return i;
 	return most;
@@ -101,7 +100,7 @@ static enum tide_status step(struct pass *p, struct tide_batch *b)
 		status = p->answered ? tide_replay_batch(&p->a->state, &piece, p->log, NULL) : step_watched(p, &piece);
 	if (b->index % p->every == 0)
 		add_sample(p->a, b, &p->every);
-	for (uint32_t i = 0; i < piece.count; i++)
+	for (uint32_t i = 0; i < piece.count && b->has_extra; i++)
 		b->extra += (tide_kind_fields(b->op[i].kind) & TIDE_F_VALUE) != 0;
 	b->op += piece.count;
 	b->index += piece.count;

@@ -7,7 +7,7 @@
 
 struct part {
 	uint32_t count;
-	struct tide_cache_op op[TIDE_ASIDE_MOST];
+	struct tide_change op[TIDE_ASIDE_MOST];
 };
 
 struct tide_aside {
@@ -94,7 +94,7 @@ static void hand_over(struct tide_aside *a, uint32_t most)
 	pthread_mutex_unlock(&a->lock);
 }
 
-struct tide_cache_op *tide_aside_room(struct tide_aside *a, uint32_t count)
+struct tide_change *tide_aside_room(struct tide_aside *a, uint32_t count)
 {
 	if (TIDE_ASIDE_MOST - a->part[a->filling].count < count)
 		hand_over(a, PARTS - 1);

@@ -15,7 +15,7 @@ void tide_aside_free(struct tide_aside *); /* NULL is fine */
 
 /* Room for so many operations, at most TIDE_ASIDE_MOST; may wait for the thread. Then how many there are. */
 #define TIDE_ASIDE_MOST 8192u
-struct tide_cache_op *tide_aside_room(struct tide_aside *, uint32_t count);
+struct tide_change *tide_aside_room(struct tide_aside *, uint32_t count);
 void tide_aside_add(struct tide_aside *, uint32_t count);
 
 /* Waits until all is taken in. False: memory ran out in it. */

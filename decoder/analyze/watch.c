@@ -199,15 +199,40 @@ enum tide_status tide_watch_until(struct tide_watch *w, struct tide_replay *r, u
 	return status;
 }
 
-/* False: no memory. */
-static bool tell_caches(struct tide_watch *w, const struct tide_batch *b, const struct tide_freed *freed)
+struct tide_change *tide_watch_room(struct tide_watch *w, const struct tide_batch *b)
 {
-	struct tide_cache_op op[TIDE_WATCH_MOST + 1];
+	if (!w->has_caches)
+		return NULL;
+	w->room = w->aside ? tide_aside_room(w->aside, TIDE_WATCH_MOST + 1) : w->change;
+	w->changes = 0;
+	if (w->tid != b->tid)
+		w->room[w->changes++] = (struct tide_change){w->tid = b->tid, TIDE_KIND_THREAD};
+	return w->room + w->changes;
+}
+
+/* Of memalign and the like the caches need to know the alignment. */
+static void tell_alignments(const struct tide_batch *b, struct tide_change *change)
+{
+	const struct tide_extra *extra = b->extra;
+	for (uint32_t i = 0; i < b->count; i++) {
+		if (b->op[i].kind == TIDE_KIND_ALIGNED)
+			change[i].size_and_kind =
+				(extra->value < TIDE_BLOCK_SIZE_MAX ? extra->value : TIDE_BLOCK_SIZE_MAX) << 8 |
+				TIDE_KIND_ALIGNED;
+		extra += (tide_kind_fields(b->op[i].kind) & TIDE_F_VALUE) != 0;
+	}
+}
+
+/* False: no memory. */
+static bool tell_caches(struct tide_watch *w, const struct tide_batch *b)
+{
 	if (!w->has_caches)
 		return true;
+	if (b->has_extra)
+		tell_alignments(b, w->room + w->changes);
 	if (!w->aside)
-		return tide_caches_take(&w->caches, op, tide_cache_ops(b, freed, &w->tid, op));
-	tide_aside_add(w->aside, tide_cache_ops(b, freed, &w->tid, tide_aside_room(w->aside, TIDE_WATCH_MOST + 1)));
+		return tide_caches_take(&w->caches, w->room, w->changes + b->count);
+	tide_aside_add(w->aside, w->changes + b->count);
 	return true;
 }
 
@@ -217,11 +242,10 @@ uint64_t tide_watch_most(const struct tide_watch *w, uint64_t index)
 	return most < TIDE_WATCH_MOST ? most : TIDE_WATCH_MOST;
 }
 
-enum tide_status tide_watch_batch(struct tide_watch *w, const struct tide_replay *r, const struct tide_batch *b,
-				  const struct tide_freed *freed)
+enum tide_status tide_watch_batch(struct tide_watch *w, const struct tide_replay *r, const struct tide_batch *b)
 {
 	w->last_ns = b->time_ns > w->last_ns ? b->time_ns : w->last_ns;
-	bool ok = tide_trend_event(&w->trend, r, b->index + b->count - 1) && tell_caches(w, b, freed);
+	bool ok = tide_trend_event(&w->trend, r, b->index + b->count - 1) && tell_caches(w, b);
 	return ok ? TIDE_OK : TIDE_ERR_NOMEM;
 }
 

@@ -9,6 +9,8 @@
 #include "analyze/aside.h"
 #include "model/caches.h"
 
+#define TIDE_WATCH_MOST 256u /* events at once */
+
 struct tide_watch {
 	struct tide_analysis *a;
 	struct tide_log *log;
@@ -20,8 +22,11 @@ struct tide_watch {
 	uint64_t next_ns; /* of the next census; UINT64_MAX: none */
 	bool has_caches;
 	struct tide_caches caches;
-	struct tide_aside *aside; /* NULL: no thread for the caches */
-	uint32_t tid;             /* of the last operation that the caches were told of */
+	struct tide_aside *aside;                       /* NULL: no thread for the caches */
+	uint32_t tid;                                   /* of the last event that the caches were told of; 0: none */
+	struct tide_change change[TIDE_WATCH_MOST + 1]; /* without a thread: the room */
+	struct tide_change *room;                       /* valid from tide_watch_room to tide_watch_batch */
+	uint32_t changes;                               /* in it, before those of the batch */
 	struct tide_trend trend;
 	struct tide_trend counted; /* of blocks that censuses count; only sites of such blocks are looked up there */
 	uint64_t last_ns;          /* of the last event */
@@ -33,11 +38,11 @@ void tide_watch_release(struct tide_watch *);
 /* Before each event is replayed, with its time; with UINT64_MAX at the end. In `sites` mode, Python's blocks are added to the state
  * at the census that is joined. */
 enum tide_status tide_watch_until(struct tide_watch *, struct tide_replay *, uint64_t time_ns);
-/* After the events of a batch were replayed, what each gave up; not more than tide_watch_most of them. */
-enum tide_status tide_watch_batch(struct tide_watch *, const struct tide_replay *, const struct tide_batch *,
-				  const struct tide_freed *freed);
+/* Where tide_replay_batch shall tell what the batch's events do; not more than tide_watch_most of them. NULL: nobody needs it. */
+struct tide_change *tide_watch_room(struct tide_watch *, const struct tide_batch *);
+/* After they were replayed. */
+enum tide_status tide_watch_batch(struct tide_watch *, const struct tide_replay *, const struct tide_batch *);
 /* How many events from that index on may be taken at once: 1 to TIDE_WATCH_MOST. */
-#define TIDE_WATCH_MOST 256u
 uint64_t tide_watch_most(const struct tide_watch *, uint64_t index);
 /* At the answer moment: how each site has grown. */
 enum tide_status tide_watch_finish(struct tide_watch *, const struct tide_replay *);

@@ -17,11 +17,20 @@ struct bin {
 	uint64_t addr[DEEPEST];
 };
 
+struct block {
+	uint64_t addr, size;
+};
+
 struct tide_cache_thread {
 	uint32_t tid, number;
-	struct tide_freed moving; /* what its realloc gave up, until it is known where it went */
+	struct block moving; /* what its realloc gave up, until it is known where it went */
 	struct bin bin[BINS];
 	UT_hash_handle hh;
+};
+
+struct tide_cache_place {
+	uint64_t addr;        /* 0: free */
+	uint32_t thread, bin; /* number of the thread */
 };
 
 struct tide_cache_arena {
@@ -34,6 +43,7 @@ struct tide_cache_arena {
 #define MMAPPED UINT64_C(0x700000000000) /* mappings are above, the brk heap is below */
 #define BIG_REQUEST 1008u                /* _int_malloc merges what the fastbins hold before it serves one */
 #define BIG_FREE (UINT64_C(64) << 10)
+#define FIRST_PLACES 4096u /* a thread's cache holds 448 chunks at most, before 2.43 */
 
 /* A thread heap by its 64 MiB, the brk heap as a whole. */
 static uint64_t arena_key(uint64_t addr)
@@ -71,7 +81,7 @@ uint64_t tide_caches_fast(const struct tide_caches *c, uint64_t addr)
 }
 
 /* An allocation that no cache served. */
-static bool take_from_arena(struct tide_caches *c, const struct tide_freed *e)
+static bool take_from_arena(struct tide_caches *c, const struct block *e)
 {
 	struct tide_cache_arena *a = e->size < TIDE_MMAP_THRESHOLD ? arena_of(c, e->addr) : NULL;
 	if (a && (!a->lowest || e->addr < a->lowest))
@@ -83,7 +93,7 @@ static bool take_from_arena(struct tide_caches *c, const struct tide_freed *e)
 	return a || e->size >= TIDE_MMAP_THRESHOLD;
 }
 
-static bool give_to_arena(struct tide_caches *c, const struct tide_freed *b)
+static bool give_to_arena(struct tide_caches *c, const struct block *b)
 {
 	struct tide_cache_arena *a = arena_of(c, b->addr);
 	if (a && b->size >= BIG_FREE)
@@ -104,7 +114,9 @@ void tide_caches_release(struct tide_caches *c)
 {
 	struct tide_cache_thread *t, *next_thread;
 	struct tide_cache_arena *a, *next_arena;
-	tide_blocks_release(&c->place);
+	free(c->place);
+	c->place = NULL;
+	c->places = c->places_used = 0;
 	free(c->by_number);
 	c->by_number = NULL;
 	HASH_ITER(hh, c->thread, t, next_thread)
@@ -162,26 +174,88 @@ static uint32_t bin_of(const struct tide_caches *c, uint64_t chunk)
 	return chunk <= c->glibc.tcache_most ? (uint32_t)((chunk - TIDE_CHUNK_MIN) / 16) : BINS;
 }
 
-/* A chunk is freed: into the thread's cache if there is room, else elsewhere. */
-static bool push(struct tide_caches *c, struct tide_cache_thread *t, const struct tide_freed *b)
+/* ---- places ---- */
+
+static size_t home(const struct tide_caches *c, uint64_t addr)
 {
-	uint64_t chunk = tide_chunk_of(b->size);
-	uint32_t bin = bin_of(c, chunk);
-	if (b->size >= TIDE_MMAP_THRESHOLD && b->addr % TIDE_SPACE_PAGE == TIDE_CHUNK_HEAD) {
-		uint64_t mapped = (b->size + TIDE_CHUNK_HEAD + TIDE_SPACE_PAGE - 1) / TIDE_SPACE_PAGE * TIDE_SPACE_PAGE;
-		if (mapped <= TIDE_MMAP_THRESHOLD_MAX && 2 * mapped > c->trim_threshold)
-			c->trim_threshold = 2 * mapped;
+	return (size_t)(((addr >> 4) * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & (c->places - 1);
+}
+
+/* Where the address is, or the free place where it belongs. */
+static size_t find(const struct tide_caches *c, uint64_t addr)
+{
+	size_t i = home(c, addr);
+	while (c->place[i].addr && c->place[i].addr != addr)
+		i = (i + 1) & (c->places - 1);
+	return i;
+}
+
+static bool grow(struct tide_caches *c)
+{
+	struct tide_caches bigger = {.places = c->places ? 2 * c->places : FIRST_PLACES};
+	bigger.place = calloc(bigger.places, sizeof *bigger.place);
+	if (!bigger.place)
+		return false;
+	for (size_t i = 0; i < c->places; i++)
+		if (c->place[i].addr)
+			bigger.place[find(&bigger, c->place[i].addr)] = c->place[i];
+	free(c->place);
+	c->place = bigger.place;
+	c->places = bigger.places;
+	return true;
+}
+
+/* Later entries of the run move back. */
+static void close_gap(struct tide_caches *c, size_t gap)
+{
+	size_t mask = c->places - 1;
+	for (size_t i = (gap + 1) & mask; c->place[i].addr; i = (i + 1) & mask) {
+		size_t wanted = home(c, c->place[i].addr);
+		if (((i - wanted) & mask) >= ((i - gap) & mask)) {
+			c->place[gap] = c->place[i];
+			gap = i;
+		}
 	}
+	c->place[gap].addr = 0;
+}
+
+static inline void forget(struct tide_caches *c, size_t i)
+{
+	c->places_used--;
+	if (c->place[(i + 1) & (c->places - 1)].addr)
+		close_gap(c, i);
+	else
+		c->place[i].addr = 0;
+}
+
+/* ---- chunks come and go ---- */
+
+static void adapt_threshold(struct tide_caches *c, const struct block *b)
+{
+	uint64_t mapped = (b->size + TIDE_CHUNK_HEAD + TIDE_SPACE_PAGE - 1) / TIDE_SPACE_PAGE * TIDE_SPACE_PAGE;
+	if (b->addr % TIDE_SPACE_PAGE == TIDE_CHUNK_HEAD && mapped <= TIDE_MMAP_THRESHOLD_MAX &&
+	    2 * mapped > c->trim_threshold)
+		c->trim_threshold = 2 * mapped;
+}
+
+/* A chunk is freed: into the thread's cache if there is room, else elsewhere. */
+static bool push(struct tide_caches *c, struct tide_cache_thread *t, const struct block *b)
+{
+	uint32_t bin = bin_of(c, tide_chunk_of(b->size));
+	if (b->size >= TIDE_MMAP_THRESHOLD)
+		adapt_threshold(c, b);
 	if (bin >= BINS)
 		return give_to_arena(c, b);
 	t->bin[bin].used = true;
 	if (t->bin[bin].count >= c->glibc.tcache_count)
 		return give_to_arena(c, b);
-	struct tide_block_live place = {.addr = b->addr, .size = bin, .site = t->number}, old;
-	if (!tide_blocks_put(&c->place, &place, &old))
+	if (c->places_used >= c->places / 4 && !grow(c))
 		return false;
-	if (old.addr) /* it is in a cache already: there it stays */
-		return tide_blocks_put(&c->place, &old, &place);
+	struct tide_cache_place *place = &c->place[find(c, b->addr)];
+	if (place->addr) /* it is in a cache already: there it stays */
+		return true;
+	*place = (struct tide_cache_place){b->addr, t->number, bin};
+	c->places_used++;
 	t->bin[bin].addr[t->bin[bin].count++] = b->addr;
 	return true;
 }
@@ -190,15 +264,18 @@ static bool push(struct tide_caches *c, struct tide_cache_thread *t, const struc
  * none. */
 static bool pop(struct tide_caches *c, uint64_t addr)
 {
-	struct tide_block_live place, above;
-	if (!tide_blocks_take(&c->place, addr, &place))
+	size_t i = c->places ? find(c, addr) : 0;
+	if (!addr || !c->places || !c->place[i].addr)
 		return false;
-	struct bin *bin = &c->by_number[place.site]->bin[place.size];
+	struct bin *bin = &c->by_number[c->place[i].thread]->bin[c->place[i].bin];
+	forget(c, i);
 	while (bin->count > 0) {
 		uint64_t top = bin->addr[--bin->count];
 		if (top == addr)
 			break;
-		tide_blocks_take(&c->place, top, &above);
+		i = find(c, top);
+		if (c->place[i].addr)
+			forget(c, i);
 	}
 	return true;
 }
@@ -212,14 +289,14 @@ static void note_aligned(struct tide_cache_thread *t, uint64_t alignment)
 
 static bool on_moved(struct tide_caches *c, struct tide_cache_thread *t, uint64_t addr)
 {
-	struct tide_freed moved = t->moving;
+	struct block moved = t->moving;
 	pop(c, addr);
 	t->moving.addr = 0;
 	return !moved.addr || moved.addr == addr || push(c, t, &moved);
 }
 
 /* What is not only an allocation. */
-static bool on_thread(struct tide_caches *c, unsigned kind, const struct tide_freed *b)
+static bool on_thread(struct tide_caches *c, unsigned kind, const struct block *b)
 {
 	struct tide_cache_thread *t = thread_of(c, c->tid);
 	if (!t)
@@ -239,61 +316,20 @@ static bool on_thread(struct tide_caches *c, unsigned kind, const struct tide_fr
 	}
 }
 
-bool tide_caches_take(struct tide_caches *c, const struct tide_cache_op *op, size_t count)
+bool tide_caches_take(struct tide_caches *c, const struct tide_change *op, size_t count)
 {
 	bool ok = true;
 	for (size_t i = 0; i < count && ok; i++) {
-		struct tide_freed b = {op[i].addr, op[i].size_and_kind >> 8};
+		struct block b = {op[i].addr, op[i].size_and_kind >> 8};
 		unsigned kind = op[i].size_and_kind & 255;
 		if (kind == TIDE_KIND_THREAD)
 			c->tid = (uint32_t)b.addr;
 		else if (kind == TIDE_KIND_ALLOC)
 			ok = (b.size <= c->glibc.tcache_most && pop(c, b.addr)) || take_from_arena(c, &b);
-		else
+		else if (kind)
 			ok = on_thread(c, kind, &b);
 	}
 	return ok;
-}
-
-static struct tide_cache_op op_of(unsigned kind, uint64_t addr, uint64_t size)
-{
-	return (struct tide_cache_op){addr, (size < TIDE_BLOCK_SIZE_MAX ? size : TIDE_BLOCK_SIZE_MAX) << 8 | kind};
-}
-
-uint32_t tide_cache_ops(const struct tide_batch *b, const struct tide_freed *freed, uint32_t *tid,
-			struct tide_cache_op *ret)
-{
-	const struct tide_extra *extra = b->extra;
-	uint32_t n = 0;
-	if (*tid != b->tid)
-		ret[n++] = op_of(TIDE_KIND_THREAD, *tid = b->tid, 0);
-	for (uint32_t i = 0; i < b->count; i++) {
-		const struct tide_op *e = &b->op[i];
-		switch (e->kind) {
-		case TIDE_KIND_ALLOC:
-		case TIDE_KIND_CALLOC:
-			ret[n++] = op_of(TIDE_KIND_ALLOC, e->addr, e->size);
-			break;
-		case TIDE_KIND_FREE:
-			if (!freed[i].addr)
-				break;
-			ret[n++] = op_of(e->kind, freed[i].addr, freed[i].size);
-			break;
-		case TIDE_KIND_REALLOC_FREE:
-			ret[n++] = op_of(e->kind, freed[i].addr, freed[i].size);
-			break;
-		case TIDE_KIND_REALLOC_ALLOC:
-			ret[n++] = op_of(e->kind, e->addr, 0);
-			break;
-		case TIDE_KIND_ALIGNED:
-			ret[n++] = op_of(e->kind, e->addr, extra->value);
-			break;
-		default:
-			break;
-		}
-		extra += (tide_kind_fields(e->kind) & TIDE_F_VALUE) != 0;
-	}
-	return n;
 }
 
 struct entry {
@@ -330,7 +366,7 @@ bool tide_caches_list(const struct tide_caches *c, const uint32_t *alive, size_t
 		      struct tide_cached *ret)
 {
 	struct tide_cached list = {0};
-	size_t most = c->place.used;
+	size_t most = c->places_used;
 	struct entry *entry = malloc((most + 1) * sizeof *entry);
 	list.addr = malloc((most + 1) * sizeof *list.addr);
 	list.size = malloc((most + 1) * sizeof *list.size);

@@ -15,7 +15,6 @@
 
 #include "model/glibc.h"
 #include "read/log.h"
-#include "replay/blocks.h"
 #include "replay/replay.h"
 
 #define TIDE_CACHE_BINS 64u /* TCACHE_MAX_BINS: chunks of 32, 48 ... bytes */
@@ -31,7 +30,8 @@ struct tide_caches {
 	uint32_t tid;                     /* of the operations that come */
 	struct tide_cache_thread **by_number;
 	uint32_t threads;
-	struct tide_blocks place;       /* what is cached, and where: site = number of a thread, size = bin */
+	struct tide_cache_place *place; /* what is cached, and where: a hash by address */
+	size_t places, places_used;     /* a power of two; 0: no memory was asked for yet */
 	struct tide_cache_arena *arena; /* hash by tide_cache_arena_of */
 	struct tide_cache_arena *last_arena;
 	uint64_t trim_threshold; /* adapts when a mapped chunk is freed: malloc.c, __libc_free */
@@ -40,17 +40,9 @@ struct tide_caches {
 void tide_caches_init(struct tide_caches *, const struct tide_glibc *);
 void tide_caches_release(struct tide_caches *);
 
-/* What the caches need to know of an event. */
-struct tide_cache_op {
-	uint64_t addr;          /* of the block; THREAD: the kernel thread id of those that follow */
-	uint64_t size_and_kind; /* bytes (ALIGNED: the alignment) * 256 + enum tide_kind */
-};
-/* Of the events of a batch, after they were replayed; `freed`: what each gave up. *tid: of the operations before, 0 none. Room for one
- * more than events. Returns how many. */
-uint32_t tide_cache_ops(const struct tide_batch *, const struct tide_freed *freed, uint32_t *tid,
-			struct tide_cache_op *ret);
-/* Takes them in. False: no memory. */
-bool tide_caches_take(struct tide_caches *, const struct tide_cache_op *, size_t count);
+/* Takes in what events did, as tide_replay_batch tells it, but for ALIGNED, where the size is the alignment. Before those of another thread
+ * comes one of kind THREAD, whose addr is its kernel thread id. False: no memory. */
+bool tide_caches_take(struct tide_caches *, const struct tide_change *, size_t count);
 
 /* What is cached now: addresses of blocks, sorted, with their chunk sizes; arrays owned by the caller. `alive`, if not NULL: the
  * threads that still run; a dead one's cache has gone back. False: no memory. */

@@ -81,12 +81,6 @@ bool tide_glibc_of(const char *allocator, struct tide_glibc *ret)
 	return true;
 }
 
-uint64_t tide_chunk_of(uint64_t size)
-{
-	uint64_t chunk = (size + 8 + 15) / 16 * 16;
-	return chunk < TIDE_CHUNK_MIN ? TIDE_CHUNK_MIN : chunk;
-}
-
 static uint64_t down(uint64_t at)
 {
 	return at / PAGE * PAGE;

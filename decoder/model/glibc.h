@@ -42,7 +42,11 @@ struct tide_glibc {
 bool tide_glibc_of(const char *allocator, struct tide_glibc *ret);
 
 /* The chunk that a request of so many bytes takes: request2size. */
-uint64_t tide_chunk_of(uint64_t size);
+static inline uint64_t tide_chunk_of(uint64_t size)
+{
+	uint64_t chunk = (size + 8 + 15) / 16 * 16;
+	return chunk < TIDE_CHUNK_MIN ? TIDE_CHUNK_MIN : chunk;
+}
 
 enum tide_heap_kind {
 	TIDE_HEAP_MAIN,    /* the brk heap: shrinks from its top only */

@@ -54,7 +54,8 @@ struct tide_extra {
 struct tide_batch {
 	const struct tide_op *op; /* `count` of them, and `ahead` more that are likely to come soon */
 	uint32_t count, ahead;
-	const struct tide_extra *extra; /* of those operations whose kind has TIDE_F_VALUE, in their order */
+	const struct tide_extra *extra; /* of those operations whose kind has TIDE_F_VALUE, in their order ... */
+	bool has_extra;                 /* ... if there may be any */
 	const uint32_t *pair;           /* numbers for tide_log_pair */
 	uint32_t lane, tid;
 	uint64_t time_ns;

@@ -387,6 +387,7 @@ int tide_merge_batch(struct tide_merge *m, struct tide_lane_env *env, struct tid
 		.count = lane->ops,
 		.ahead = (uint32_t)(lane->chunk->op + lane->chunk->ops - lane->op) - lane->ops,
 		.extra = lane->chunk->extra + lane->extra,
+		.has_extra = lane->extra < lane->chunk->extras,
 		.pair = lane->pair,
 		.lane = lane->index,
 		.tid = lane->tid,

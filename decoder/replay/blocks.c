@@ -26,12 +26,11 @@ void tide_blocks_window(struct tide_blocks *b, uint64_t first_ns, uint64_t last_
 
 static struct tide_block_slot pack(const struct tide_blocks *b, const struct tide_block_live *block)
 {
-	uint64_t time = block->time_ns > b->time_base ? (block->time_ns - b->time_base) >> b->time_shift : 0;
 	return (struct tide_block_slot){
 		.addr = block->addr,
 		.size_and_flags = block->size << 8 | block->flags,
 		.site = block->site,
-		.time = time > UINT32_MAX ? UINT32_MAX : (uint32_t)time,
+		.time = tide_blocks_time(b, block->time_ns),
 	};
 }
 
@@ -40,19 +39,10 @@ static void unpack(const struct tide_blocks *b, const struct tide_block_slot *sl
 	*ret = (struct tide_block_live){
 		.addr = slot->addr,
 		.size = slot->size_and_flags >> 8,
-		.time_ns = b->time_base + ((uint64_t)slot->time << b->time_shift),
+		.time_ns = tide_blocks_ns(b, slot->time),
 		.site = slot->site,
 		.flags = slot->size_and_flags & 255,
 	};
-}
-
-/* The slot of addr, or the free one where it belongs. */
-static size_t find(const struct tide_blocks *b, uint64_t addr)
-{
-	size_t i = tide_blocks_home(b, addr);
-	while (b->slot[i].addr && b->slot[i].addr != addr)
-		i = (i + 1) & (b->slots - 1);
-	return i;
 }
 
 /* Each event looks at a place of its own in a table that no cache holds: with small pages it would miss the page, too. */
@@ -75,12 +65,14 @@ static bool grow(struct tide_blocks *b)
 	if (!b->slots && !b->time_base && !b->time_shift)
 		bigger.time_shift = SHIFT_UNKNOWN;
 	bigger.slots = b->slots ? b->slots * 2 : FIRST_SLOTS;
+	/* short runs where it costs little memory */
+	bigger.most = bigger.slots < SMALL ? bigger.slots / 4 : bigger.slots / 8 * 5;
 	bigger.slot = new_slots(bigger.slots);
 	if (!bigger.slot)
 		return false;
 	for (size_t i = 0; i < b->slots; i++)
 		if (b->slot[i].addr)
-			bigger.slot[find(&bigger, b->slot[i].addr)] = b->slot[i];
+			bigger.slot[tide_blocks_find(&bigger, b->slot[i].addr)] = b->slot[i];
 	free(b->slot);
 	*b = bigger;
 	return true;
@@ -88,11 +80,9 @@ static bool grow(struct tide_blocks *b)
 
 bool tide_blocks_put(struct tide_blocks *b, const struct tide_block_live *block, struct tide_block_live *ret_old)
 {
-	/* short runs where it costs little memory */
-	size_t most = b->slots < SMALL ? b->slots / 4 : b->slots / 8 * 5;
-	if (b->used >= most && !grow(b))
+	if (b->used >= b->most && !grow(b))
 		return false;
-	struct tide_block_slot *slot = &b->slot[find(b, block->addr)];
+	struct tide_block_slot *slot = &b->slot[tide_blocks_find(b, block->addr)];
 	if (slot->addr)
 		unpack(b, slot, ret_old);
 	else
@@ -103,7 +93,7 @@ bool tide_blocks_put(struct tide_blocks *b, const struct tide_block_live *block,
 }
 
 /* Moves later entries of the run back, so that no tombstones are needed. */
-static void close_gap(struct tide_blocks *b, size_t gap)
+void tide_blocks_close(struct tide_blocks *b, size_t gap)
 {
 	size_t mask = b->slots - 1;
 	for (size_t i = (gap + 1) & mask; b->slot[i].addr; i = (i + 1) & mask) {
@@ -120,12 +110,11 @@ bool tide_blocks_take(struct tide_blocks *b, uint64_t addr, struct tide_block_li
 {
 	if (!b->slots || !addr)
 		return false;
-	size_t i = find(b, addr);
+	size_t i = tide_blocks_find(b, addr);
 	if (!b->slot[i].addr)
 		return false;
 	unpack(b, &b->slot[i], ret);
-	b->used--;
-	close_gap(b, i);
+	tide_blocks_remove(b, i);
 	return true;
 }
 
@@ -147,7 +136,6 @@ void tide_blocks_drop(struct tide_blocks *b, uint32_t flags)
 			i++;
 			continue;
 		}
-		b->used--;
-		close_gap(b, i);
+		tide_blocks_remove(b, i);
 	}
 }

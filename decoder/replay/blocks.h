@@ -34,7 +34,7 @@ _Static_assert(sizeof(struct tide_block_slot) == 24, "what a live block costs");
 
 struct tide_blocks {
 	struct tide_block_slot *slot;
-	size_t slots, used;
+	size_t slots, used, most; /* used == most: the next one makes the table grow */
 	/* times are kept in units of 2^time_shift ns from time_base on, so that those of the whole log fit 32 bits */
 	uint64_t time_base;
 	unsigned time_shift;
@@ -56,6 +56,34 @@ void tide_blocks_drop(struct tide_blocks *, uint32_t flags);
 static inline size_t tide_blocks_home(const struct tide_blocks *b, uint64_t addr)
 {
 	return (size_t)(((addr >> 4) * UINT64_C(0x9e3779b97f4a7c15)) >> 20) & (b->slots - 1);
+}
+/* The slot of addr, or the free one where it belongs. Not in an empty table, which has no slots. */
+static inline size_t tide_blocks_find(const struct tide_blocks *b, uint64_t addr)
+{
+	size_t i = tide_blocks_home(b, addr);
+	while (b->slot[i].addr && b->slot[i].addr != addr)
+		i = (i + 1) & (b->slots - 1);
+	return i;
+}
+/* A time as slots hold it, and back. */
+static inline uint32_t tide_blocks_time(const struct tide_blocks *b, uint64_t time_ns)
+{
+	uint64_t time = time_ns > b->time_base ? (time_ns - b->time_base) >> b->time_shift : 0;
+	return time > UINT32_MAX ? UINT32_MAX : (uint32_t)time;
+}
+static inline uint64_t tide_blocks_ns(const struct tide_blocks *b, uint32_t time)
+{
+	return b->time_base + ((uint64_t)time << b->time_shift);
+}
+/* Slot i, which is not free, becomes so: what comes after it in its run may move. */
+void tide_blocks_close(struct tide_blocks *, size_t i);
+static inline void tide_blocks_remove(struct tide_blocks *b, size_t i)
+{
+	b->used--;
+	if (b->slot[(i + 1) & (b->slots - 1)].addr)
+		tide_blocks_close(b, i);
+	else
+		b->slot[i].addr = 0;
 }
 /* An event on addr comes soon. */
 static inline void tide_blocks_prefetch(const struct tide_blocks *b, uint64_t addr)

@@ -10,9 +10,7 @@
 /* NOLINTBEGIN(readability-function-size,clang-analyzer-unix.Malloc) */
 
 #include "replay/amount.h"
-
-#define FIRST_PAIRS 1024u
-#define PREFETCH 20u /* operations ahead; a table of a million blocks fits no cache */
+#include "replay/step.h"
 
 /* Does a realloc of the thread run: its old block is gone, and the new one not there yet. */
 struct tide_pending {
@@ -27,15 +25,6 @@ struct tide_frozen {
 	struct tide_replay was;       /* numbers, and a copy of its sites; no other table */
 	struct tide_block_live *gone; /* blocks of then that were freed since */
 	size_t gone_count, gone_cap;
-};
-
-/* One event, as the rules below see it. */
-struct step {
-	enum tide_kind kind;
-	uint32_t tid;
-	uint32_t site; /* for allocations */
-	uint64_t addr, size, time_ns, index;
-	bool unknown; /* a free: of a block that was never recorded */
 };
 
 void tide_replay_release(struct tide_replay *r)
@@ -74,20 +63,9 @@ static bool keep_gone(struct tide_frozen *f, const struct tide_block_live *b)
 	return true;
 }
 
-/* Before the site changes: if there was a new peak since it last did, it was live with this much then. */
-static struct tide_site *changing(struct tide_replay *r, uint32_t site)
-{
-	struct tide_site *s = &r->site[site];
-	if (s->peak_seen != r->peaks) {
-		s->peak_seen = r->peaks;
-		s->peak_bytes = s->live_bytes - s->counted_bytes;
-	}
-	return s;
-}
-
 static void add(struct tide_replay *r, const struct tide_block_live *b)
 {
-	struct tide_site *s = changing(r, b->site);
+	struct tide_site *s = tide_replay_changing(r, b->site);
 	struct tide_amount a = tide_amount_of(r->sample_bytes, b);
 	s->live_bytes += a.bytes;
 	s->live_blocks += a.blocks;
@@ -110,7 +88,7 @@ static void add(struct tide_replay *r, const struct tide_block_live *b)
 /* False: no memory. */
 static bool subtract(struct tide_replay *r, const struct tide_block_live *b)
 {
-	struct tide_site *s = changing(r, b->site);
+	struct tide_site *s = tide_replay_changing(r, b->site);
 	struct tide_amount a = tide_amount_of(r->sample_bytes, b);
 	s->frees += a.blocks;
 	s->live_bytes -= a.bytes;
@@ -147,7 +125,7 @@ static enum tide_status put(struct tide_replay *r, const struct tide_block_live 
 	return TIDE_OK;
 }
 
-static enum tide_status on_alloc(struct tide_replay *r, const struct step *e, bool python)
+static enum tide_status on_alloc(struct tide_replay *r, const struct tide_step *e, bool python)
 {
 	if (!e->addr)
 		return TIDE_OK;
@@ -175,7 +153,7 @@ static enum tide_status on_alloc(struct tide_replay *r, const struct step *e, bo
 }
 
 /* ret->addr is 0 if nothing was live there. */
-static enum tide_status on_free(struct tide_replay *r, const struct step *e, struct tide_block_live *ret)
+static enum tide_status on_free(struct tide_replay *r, const struct tide_step *e, struct tide_block_live *ret)
 {
 	if (!tide_blocks_take(&r->blocks, e->addr, ret)) {
 		r->frees++;
@@ -195,7 +173,7 @@ static enum tide_status on_free(struct tide_replay *r, const struct step *e, str
 
 /* ---- realloc: the old block is gone from the real call's beginning, and comes back if it fails ---- */
 
-static struct tide_pending *pending_of(struct tide_replay *r, const struct step *e, bool python)
+static struct tide_pending *pending_of(struct tide_replay *r, const struct tide_step *e, bool python)
 {
 	uint64_t thread = (uint64_t)e->tid << 1 | python;
 	struct tide_pending *p;
@@ -203,7 +181,7 @@ static struct tide_pending *pending_of(struct tide_replay *r, const struct step 
 	return p;
 }
 
-static enum tide_status begin_realloc(struct tide_replay *r, const struct step *e, bool python)
+static enum tide_status begin_realloc(struct tide_replay *r, const struct tide_step *e, bool python)
 {
 	struct tide_pending *p = pending_of(r, e, python);
 	if (!p) {
@@ -223,7 +201,7 @@ static enum tide_status begin_realloc(struct tide_replay *r, const struct step *
 	return status;
 }
 
-static enum tide_status end_realloc(struct tide_replay *r, const struct step *e, bool python, bool failed)
+static enum tide_status end_realloc(struct tide_replay *r, const struct tide_step *e, bool python, bool failed)
 {
 	struct tide_pending *p = pending_of(r, e, python);
 	if (!p || !p->runs)
@@ -240,7 +218,7 @@ static enum tide_status end_realloc(struct tide_replay *r, const struct step *e,
 	return put(r, &p->old);
 }
 
-static enum tide_status apply(struct tide_replay *r, const struct step *e)
+enum tide_status tide_replay_step(struct tide_replay *r, const struct tide_step *e)
 {
 	switch (e->kind) {
 	case TIDE_KIND_ALLOC:
@@ -272,77 +250,7 @@ static enum tide_status apply(struct tide_replay *r, const struct step *e)
 	}
 }
 
-/* ---- events ---- */
-
-static bool allocates(unsigned kind)
-{
-	return (tide_kind_fields(kind) & (TIDE_F_ADDR | TIDE_F_SIZE)) == (TIDE_F_ADDR | TIDE_F_SIZE);
-}
-
-/* By its stacks, and kept by the pair's number, unless that is 0. UINT32_MAX: no memory. */
-static uint32_t find_site(struct tide_replay *r, uint32_t pair, uint32_t native, uint32_t python)
-{
-	if (pair >= r->pairs_cap) {
-		uint32_t cap = r->pairs_cap ? r->pairs_cap : FIRST_PAIRS;
-		while (cap <= pair)
-			cap *= 2;
-		uint32_t *more = realloc(r->site_of, cap * sizeof *more);
-		if (!more)
-			return UINT32_MAX;
-		memset(more + r->pairs_cap, 0, (cap - r->pairs_cap) * sizeof *more);
-		r->site_of = more;
-		r->pairs_cap = cap;
-	}
-	uint32_t site = tide_replay_site(r, native, python);
-	if (pair)
-		r->site_of[pair] = site + 1; /* no memory: 0 */
-	return site;
-}
-
-enum tide_status tide_replay_event(struct tide_replay *r, const struct tide_event *e)
-{
-	struct step s = {e->kind, e->tid, 0, e->addr, e->size, e->time_ns, e->index, e->unknown};
-	r->freed.addr = 0;
-	if (!allocates(e->kind))
-		return apply(r, &s);
-	if (e->pair && e->pair < r->pairs_cap && r->site_of[e->pair])
-		s.site = r->site_of[e->pair] - 1;
-	else
-		s.site = find_site(r, e->pair, e->native, e->python);
-	return s.site == UINT32_MAX ? TIDE_ERR_NOMEM : apply(r, &s);
-}
-
-static uint32_t site_of(struct tide_replay *r, const struct tide_log *log, uint32_t pair)
-{
-	uint32_t native, python;
-	if (pair < r->pairs_cap && r->site_of[pair])
-		return r->site_of[pair] - 1;
-	tide_log_pair(log, pair, &native, &python);
-	return find_site(r, pair, native, python);
-}
-
-enum tide_status tide_replay_batch(struct tide_replay *r, const struct tide_batch *b, const struct tide_log *log,
-				   struct tide_freed *ret_freed)
-{
-	struct step s = {.tid = b->tid, .time_ns = b->time_ns, .index = b->index};
-	enum tide_status status = TIDE_OK;
-	for (uint32_t i = 0; i < b->count && !status; i++, s.index++) {
-		const struct tide_op *op = &b->op[i];
-		if (i + PREFETCH < b->count + b->ahead)
-			tide_blocks_prefetch(&r->blocks, op[PREFETCH].addr);
-		s.kind = (enum tide_kind)op->kind;
-		s.addr = op->addr;
-		s.size = op->size;
-		s.unknown = op->unknown;
-		if (allocates(op->kind) && (s.site = site_of(r, log, b->pair[op->pair])) == UINT32_MAX)
-			return TIDE_ERR_NOMEM;
-		r->freed.addr = 0;
-		status = apply(r, &s);
-		if (ret_freed)
-			ret_freed[i] = (struct tide_freed){r->freed.addr, r->freed.size};
-	}
-	return status;
-}
+/* ---- before the first event ---- */
 
 enum tide_status tide_replay_add(struct tide_replay *r, const struct tide_block_live *b)
 {
@@ -508,7 +416,7 @@ static void find_ages(struct tide_replay *r)
 enum tide_status tide_replay_finish(struct tide_replay *r, struct tide_replay *ret_totals)
 {
 	for (uint32_t i = 0; i < r->sites; i++)
-		changing(r, i);
+		tide_replay_changing(r, i);
 	r->in_flight_bytes = in_flight(r);
 	if (ret_totals) {
 		*ret_totals = *r;

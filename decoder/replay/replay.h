@@ -9,16 +9,17 @@
 
 /* A site: one pair of stacks, with what was allocated there. */
 struct tide_site {
+	/* what every event changes, first */
 	uint32_t native, python; /* nodes of the log's frame tree */
 	uint64_t allocs, alloc_bytes, frees;
 	uint64_t live_bytes, live_blocks;
-	uint64_t counted_bytes; /* of live_bytes: told by a census, not by events; no part of a peak */
-	uint64_t lifetime_ns;   /* of its freed blocks, all together */
-	uint64_t inherited_bytes, inherited_blocks; /* of the live ones: from before the fork */
+	uint64_t lifetime_ns; /* of its freed blocks, all together */
 	/* Live when the process' live bytes were highest. Valid after tide_replay_finish: until then it is that of the peak which
 	 * was the highest so far when the site last changed (peak_seen). */
-	uint64_t peak_bytes, peak_seen;
-	uint64_t first_ns, last_ns; /* of its live blocks, after tide_replay_finish */
+	uint64_t peak_seen, peak_bytes;
+	uint64_t counted_bytes; /* of live_bytes: told by a census, not by events; no part of a peak */
+	uint64_t inherited_bytes, inherited_blocks; /* of the live ones: from before the fork */
+	uint64_t first_ns, last_ns;                 /* of its live blocks, after tide_replay_finish */
 };
 
 struct tide_site_slot;
@@ -60,13 +61,15 @@ void tide_replay_release(struct tide_replay *);
 enum tide_status tide_replay_carried(struct tide_replay *, const struct tide_carried *);
 /* TIDE_OK or TIDE_ERR_NOMEM. */
 enum tide_status tide_replay_event(struct tide_replay *, const struct tide_event *);
-/* The same for all events of a batch, but for `freed`. The log that it is of is asked for stacks. ret_freed: NULL, or gets for each what
- * it gave up. */
-struct tide_freed {
-	uint64_t addr, size; /* addr 0: nothing */
+/* The same for all events of a batch, but for `freed`. The log that it is of is asked for stacks. ret: NULL, or gets for each event what
+ * became of a block of malloc's: what was given up, or what was made. */
+struct tide_change {
+	uint64_t addr; /* REALLOC_FREE: 0 if the block was not known */
+	uint64_t
+		size_and_kind; /* bytes * 256 + enum tide_kind, CALLOC being ALLOC; 0: nothing, or a free of what was not known */
 };
 enum tide_status tide_replay_batch(struct tide_replay *, const struct tide_batch *, const struct tide_log *,
-				   struct tide_freed *ret_freed);
+				   struct tide_change *ret);
 /* A block that is live before the first event, allocated by such stacks. Is no allocation of this log's. Before
  * tide_replay_carried. TIDE_OK or TIDE_ERR_NOMEM. */
 enum tide_status tide_replay_inherit(struct tide_replay *, const struct tide_block_live *, uint32_t native,

@@ -32,7 +32,7 @@ static void begin(const char *allocator)
 
 static void op(unsigned kind, uint64_t addr, uint64_t size)
 {
-	struct tide_cache_op o = {addr, size << 8 | kind};
+	struct tide_change o = {addr, size << 8 | kind};
 	assert_true(tide_caches_take(&caches, &o, 1));
 }
 
