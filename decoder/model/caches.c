@@ -11,12 +11,6 @@
 #define BINS TIDE_CACHE_BINS
 #define DEEPEST TIDE_CACHE_DEEPEST
 
-struct bin {
-	uint8_t count;
-	bool used;
-	uint64_t addr[DEEPEST];
-};
-
 struct block {
 	uint64_t addr, size;
 };
@@ -24,7 +18,9 @@ struct block {
 struct tide_cache_thread {
 	uint32_t tid, number;
 	struct block moving; /* what its realloc gave up, until it is known where it went */
-	struct bin bin[BINS];
+	uint8_t count[BINS]; /* of chunks in each bin */
+	bool used[BINS];     /* ever */
+	uint64_t addr[BINS][DEEPEST];
 	UT_hash_handle hh;
 };
 
@@ -238,6 +234,38 @@ static void adapt_threshold(struct tide_caches *c, const struct block *b)
 		c->trim_threshold = 2 * mapped;
 }
 
+static inline void put(struct tide_caches *c, struct tide_cache_thread *t, uint32_t bin, uint64_t addr)
+{
+	struct tide_cache_place *place = &c->place[find(c, addr)];
+	if (place->addr) /* it is in a cache already: there it stays */
+		return;
+	*place = (struct tide_cache_place){addr, t->number, bin};
+	c->places_used++;
+	t->addr[bin][t->count[bin]++] = addr;
+}
+
+/* push and pop as they mostly are: the thread is known, and its cache has room, or has the address on top. False: it is not that
+ * simple, and nothing was done. */
+static inline bool push_one(struct tide_caches *c, struct tide_cache_thread *t, uint64_t addr, uint64_t size)
+{
+	uint32_t bin = bin_of(c, tide_chunk_of(size));
+	if (bin >= BINS || t->count[bin] >= c->glibc.tcache_count || c->places_used >= c->places / 4)
+		return false;
+	t->used[bin] = true;
+	put(c, t, bin, addr);
+	return true;
+}
+
+static inline bool pop_one(struct tide_caches *c, struct tide_cache_thread *t, uint64_t addr, uint64_t size)
+{
+	uint32_t bin = bin_of(c, tide_chunk_of(size));
+	if (bin >= BINS || t->count[bin] == 0 || t->addr[bin][t->count[bin] - 1] != addr)
+		return false;
+	t->count[bin]--;
+	forget(c, find(c, addr));
+	return true;
+}
+
 /* A chunk is freed: into the thread's cache if there is room, else elsewhere. */
 static bool push(struct tide_caches *c, struct tide_cache_thread *t, const struct block *b)
 {
@@ -246,17 +274,12 @@ static bool push(struct tide_caches *c, struct tide_cache_thread *t, const struc
 		adapt_threshold(c, b);
 	if (bin >= BINS)
 		return give_to_arena(c, b);
-	t->bin[bin].used = true;
-	if (t->bin[bin].count >= c->glibc.tcache_count)
+	t->used[bin] = true;
+	if (t->count[bin] >= c->glibc.tcache_count)
 		return give_to_arena(c, b);
 	if (c->places_used >= c->places / 4 && !grow(c))
 		return false;
-	struct tide_cache_place *place = &c->place[find(c, b->addr)];
-	if (place->addr) /* it is in a cache already: there it stays */
-		return true;
-	*place = (struct tide_cache_place){b->addr, t->number, bin};
-	c->places_used++;
-	t->bin[bin].addr[t->bin[bin].count++] = b->addr;
+	put(c, t, bin, b->addr);
 	return true;
 }
 
@@ -267,10 +290,11 @@ static bool pop(struct tide_caches *c, uint64_t addr)
 	size_t i = c->places ? find(c, addr) : 0;
 	if (!addr || !c->places || !c->place[i].addr)
 		return false;
-	struct bin *bin = &c->by_number[c->place[i].thread]->bin[c->place[i].bin];
+	struct tide_cache_thread *t = c->by_number[c->place[i].thread];
+	uint32_t bin = c->place[i].bin;
 	forget(c, i);
-	while (bin->count > 0) {
-		uint64_t top = bin->addr[--bin->count];
+	while (t->count[bin] > 0) {
+		uint64_t top = t->addr[bin][--t->count[bin]];
 		if (top == addr)
 			break;
 		i = find(c, top);
@@ -284,7 +308,7 @@ static bool pop(struct tide_caches *c, uint64_t addr)
 static void note_aligned(struct tide_cache_thread *t, uint64_t alignment)
 {
 	for (uint32_t i = 0; i < BINS && TIDE_CHUNK_MIN + 16 * i <= alignment; i++)
-		t->bin[i].used = true;
+		t->used[i] = true;
 }
 
 static bool on_moved(struct tide_caches *c, struct tide_cache_thread *t, uint64_t addr)
@@ -316,20 +340,34 @@ static bool on_thread(struct tide_caches *c, unsigned kind, const struct block *
 	}
 }
 
-bool tide_caches_take(struct tide_caches *c, const struct tide_change *op, size_t count)
+/* Anything. False: no memory. */
+static bool take(struct tide_caches *c, unsigned kind, const struct block *b)
 {
-	bool ok = true;
-	for (size_t i = 0; i < count && ok; i++) {
-		struct block b = {op[i].addr, op[i].size_and_kind >> 8};
-		unsigned kind = op[i].size_and_kind & 255;
-		if (kind == TIDE_KIND_THREAD)
-			c->tid = (uint32_t)b.addr;
-		else if (kind == TIDE_KIND_ALLOC)
-			ok = (b.size <= c->glibc.tcache_most && pop(c, b.addr)) || take_from_arena(c, &b);
-		else if (kind)
-			ok = on_thread(c, kind, &b);
+	if (kind == TIDE_KIND_THREAD) {
+		c->tid = (uint32_t)b->addr;
+		return true;
 	}
-	return ok;
+	if (kind == TIDE_KIND_ALLOC)
+		return (b->size <= c->glibc.tcache_most && pop(c, b->addr)) || take_from_arena(c, b);
+	return kind == 0 || on_thread(c, kind, b);
+}
+
+bool tide_caches_take(struct tide_caches *c, const struct tide_change *change, size_t count)
+{
+	for (const struct tide_change *end = change + count; change < end; change++) {
+		struct tide_cache_thread *t = c->last;
+		uint64_t addr = change->addr, size = change->size_and_kind >> 8;
+		unsigned kind = change->size_and_kind & 255;
+		bool known = t && t->tid == c->tid;
+		if (known && kind == TIDE_KIND_ALLOC && pop_one(c, t, addr, size))
+			continue;
+		if (known && kind == TIDE_KIND_FREE && push_one(c, t, addr, size))
+			continue;
+		struct block b = {addr, size};
+		if (!take(c, kind, &b))
+			return false;
+	}
+	return true;
 }
 
 struct entry {
@@ -379,14 +417,14 @@ bool tide_caches_list(const struct tide_caches *c, const uint32_t *alive, size_t
 		list.room[i] = c->glibc.tcache_count;
 	for (const struct tide_cache_thread *t = c->thread; t; t = t->hh.next) {
 		for (uint32_t i = 0; i < BINS && t->tid == room_of; i++)
-			list.room[i] -= t->bin[i].count;
+			list.room[i] -= t->count[i];
 		if (!lives(t->tid, alive, alives))
 			continue;
 		for (uint32_t i = 0; i < BINS; i++) {
-			for (uint32_t k = 0; k < t->bin[i].count && list.count < most; k++)
-				entry[list.count++] = (struct entry){t->bin[i].addr[k], TIDE_CHUNK_MIN + 16 * i};
-			if (t->bin[i].used)
-				list.error_chunks += c->glibc.tcache_count - t->bin[i].count;
+			for (uint32_t k = 0; k < t->count[i] && list.count < most; k++)
+				entry[list.count++] = (struct entry){t->addr[i][k], TIDE_CHUNK_MIN + 16 * i};
+			if (t->used[i])
+				list.error_chunks += c->glibc.tcache_count - t->count[i];
 		}
 	}
 	qsort(entry, list.count, sizeof *entry, by_addr);

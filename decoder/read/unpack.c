@@ -4,7 +4,6 @@
 
 /* New nodes that one item can bring: two stacks. */
 #define NODES_AN_ITEM (2 * (TIDE_STACK_MAX + 2u))
-#define FIRST_SLOTS 256u
 #define FIRST_WORDS 256u
 
 static const uint32_t known_kinds =
@@ -42,57 +41,6 @@ void tide_chunk_free(struct tide_chunk *c)
 	free(c->pair);
 	free(c->node);
 	free(c);
-}
-
-/* ---- numbers ---- */
-
-static uint32_t home(const struct tide_numbers *t, uint64_t key)
-{
-	return (uint32_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & t->mask;
-}
-
-static void forget_numbers(struct tide_numbers *t)
-{
-	t->count = 0;
-	if (++t->block == 0 && t->slot) { /* after 2^32 blocks: old marks would be valid again */
-		memset(t->slot, 0, ((size_t)t->mask + 1) * sizeof *t->slot);
-		t->block = 1;
-	}
-}
-
-static bool grow_numbers(struct tide_numbers *t)
-{
-	struct tide_numbers bigger = {
-		.mask = t->slot ? 2 * t->mask + 1 : FIRST_SLOTS - 1, .count = t->count, .block = 1};
-	bigger.slot = calloc((size_t)bigger.mask + 1, sizeof *bigger.slot);
-	if (!bigger.slot)
-		return false;
-	for (uint32_t i = 0; t->slot && i <= t->mask; i++) {
-		if (t->slot[i].block != t->block)
-			continue;
-		uint32_t at = home(&bigger, t->slot[i].key);
-		while (bigger.slot[at].block)
-			at = (at + 1) & bigger.mask;
-		bigger.slot[at] = (struct tide_number){t->slot[i].key, t->slot[i].number, 1};
-	}
-	free(t->slot);
-	*t = bigger;
-	return true;
-}
-
-/* The number of a pair: 1, 2 ... in the order in which they come; 0: no memory. *ret_new: it is a new one. */
-static uint32_t number_of(struct tide_numbers *t, uint32_t a, uint32_t b, bool *ret_new)
-{
-	uint64_t key = (uint64_t)a << 32 | b;
-	if ((!t->slot || t->count > t->mask / 2) && !grow_numbers(t))
-		return 0;
-	uint32_t i = home(t, key);
-	for (; t->slot[i].block == t->block; i = (i + 1) & t->mask)
-		if (t->slot[i].key == key)
-			return t->slot[i].number;
-	*ret_new = true;
-	t->slot[i] = (struct tide_number){key, ++t->count, t->block};
-	return t->count;
 }
 
 /* ---- fields ---- */
@@ -156,14 +104,15 @@ static uint64_t get_count(struct tide_in *in, unsigned nibble)
 static uint32_t child(struct tide_unpack *u, struct tide_chunk *c, uint32_t parent, uint32_t word)
 {
 	bool is_new = false;
-	uint32_t node = number_of(&u->nodes, parent, word, &is_new);
+	uint32_t node = tide_number_of(&u->nodes, parent, word, &is_new);
 	if (node == 0)
 		c->load = TIDE_LOAD_NOMEM;
 	if (!is_new)
 		return node;
-	if (!room((void **)&u->path, u->paths, &u->path_cap, sizeof *u->path, c))
+	if (!room((void **)&u->node, u->nodes_used, &u->node_cap, sizeof *u->node, c))
 		return 0;
-	u->path[u->paths++] = tide_path(u->path[parent], u->dict[word]); /* nodes are numbered in this order */
+	/* nodes are numbered in this order */
+	u->node[u->nodes_used++] = (struct tide_unpack_node){tide_path(u->node[parent].path, u->dict[word]), 0, 0};
 	c->node[c->nodes++] = (struct tide_new_node){u->dict[word], parent};
 	return node;
 }
@@ -212,7 +161,7 @@ static uint32_t innermost(const struct tide_unpack *u, unsigned sort)
 
 static uint64_t site_now(const struct tide_unpack *u, bool native)
 {
-	return tide_site(native ? u->path[innermost(u, 0)] : TIDE_PATH_NONE, u->path[innermost(u, 1)]);
+	return tide_site(native ? u->node[innermost(u, 0)].path : TIDE_PATH_NONE, u->node[innermost(u, 1)].path);
 }
 
 static bool find_pair(struct tide_unpack *u, struct tide_chunk *c, bool with_native, uint32_t *ret)
@@ -222,11 +171,13 @@ static bool find_pair(struct tide_unpack *u, struct tide_chunk *c, bool with_nat
 	*ret = 0;
 	if (native == 0 && python == 0)
 		return true;
-	*ret = number_of(&u->pairs, native, python, &is_new);
+	*ret = tide_number_of(&u->pairs, native, python, &is_new);
 	if (*ret == 0)
 		c->load = TIDE_LOAD_NOMEM;
 	if (is_new)
 		c->pair[c->pairs++] = (struct tide_new_pair){native, python};
+	u->node[native].python = python;
+	u->node[native].pair = *ret;
 	return *ret != 0;
 }
 
@@ -238,7 +189,7 @@ static bool repeat_stacks(struct tide_unpack *u, bool native, uint64_t before)
 		return false;
 	if (!repeat_delta(u, 0, next, next->pushed) || !repeat_delta(u, 1, next, next->pushed + next->push[0]))
 		return false;
-	u->pair_known = u->python_pair_known = false;
+	u->pair_known = u->python_pair_known = u->site_known = false;
 	return true;
 }
 
@@ -248,7 +199,7 @@ static bool tell_stacks(struct tide_unpack *u, struct tide_chunk *c, bool native
 	if ((native && !get_delta(u, c, 0, &next)) || !get_delta(u, c, 1, &next))
 		return false;
 	u->next[before & (TIDE_NEXTS - 1)] = next;
-	u->pair_known = u->python_pair_known = false;
+	u->pair_known = u->python_pair_known = u->site_known = false;
 	return true;
 }
 
@@ -271,6 +222,10 @@ static bool get_stacks(struct tide_unpack *u, struct tide_chunk *c, uint8_t tag,
 	*known = true;
 	op->pair = *pair;
 	*ret_site = site_now(u, native);
+	if (native) {
+		u->site = *ret_site;
+		u->site_known = true;
+	}
 	return true;
 }
 
@@ -384,10 +339,10 @@ static bool get_event(struct tide_unpack *u, struct tide_chunk *c, uint8_t tag, 
 void tide_unpack_release(struct tide_unpack *u)
 {
 	free(u->dict);
-	free(u->path);
+	free(u->node);
 	free(u->pushed);
-	free(u->nodes.slot);
-	free(u->pairs.slot);
+	tide_numbers_release(&u->nodes);
+	tide_numbers_release(&u->pairs);
 	*u = (struct tide_unpack){0};
 }
 
@@ -404,19 +359,18 @@ void tide_unpack_begin(struct tide_unpack *u, const void *payload, size_t len, u
 	memset(u->next, 0, sizeof u->next);
 	memset(&u->model, 0, sizeof u->model);
 	u->pushed_len = 0;
-	u->paths = 0;
-	u->pair_known = u->python_pair_known = u->unknown = false;
+	u->nodes_used = 0;
+	u->pair_known = u->python_pair_known = u->site_known = u->unknown = false;
 	u->dict_len = 0;
-	forget_numbers(&u->nodes);
-	forget_numbers(&u->pairs);
+	tide_numbers_forget(&u->nodes);
+	tide_numbers_forget(&u->pairs);
 }
 
-/* The root's. */
-static bool begin_paths(struct tide_unpack *u, struct tide_chunk *c)
+static bool begin_nodes(struct tide_unpack *u, struct tide_chunk *c)
 {
-	if (!room((void **)&u->path, 0, &u->path_cap, sizeof *u->path, c))
+	if (!room((void **)&u->node, 0, &u->node_cap, sizeof *u->node, c))
 		return false;
-	u->path[u->paths++] = TIDE_PATH_NONE;
+	u->node[u->nodes_used++] = (struct tide_unpack_node){TIDE_PATH_NONE, 0, 0}; /* the root */
 	return true;
 }
 
@@ -425,6 +379,171 @@ static void begin_run(struct tide_unpack *u, struct tide_chunk *c)
 	c->run[c->runs++] = (struct tide_run){u->ticks, u->seq, c->ops, u->tid};
 	u->seq = 0;
 	u->new_run = false;
+}
+
+/* ---- the short way: items as most are, with nothing new about them. It does what get_event does, or nothing at all ---- */
+
+#define SHORT_MOST 32u /* more bytes than such an item has */
+
+/* As get, where nine bytes are certain. False: it is longer. */
+static inline bool get_short(const uint8_t **at, uint64_t *ret)
+{
+	const uint8_t *p = *at;
+	uint64_t value = *p & 0x7f;
+	for (unsigned shift = 7; *p++ >= 0x80; shift += 7) {
+		if (shift > 56)
+			return false;
+		value |= (uint64_t)(*p & 0x7f) << shift;
+	}
+	*at = p;
+	*ret = value;
+	return true;
+}
+
+/* As get_far, but for odd addresses. */
+static inline bool get_near(const struct tide_model *m, const uint8_t **at, uint64_t frontier, uint64_t *ret)
+{
+	uint64_t far;
+	if (!get_short(at, &far) || (far & 3) == TIDE_ADDR_ODD)
+		return false;
+	uint64_t base = (far & 3) == TIDE_ADDR_NEAR_FREE ? m->last_free : m->last_alloc;
+	base += (uint64_t)tide_unzigzag(far >> 2);
+	*ret = ((far & 3) == TIDE_ADDR_FRONTIER ? frontier : base) & (UINT64_MAX >> 4);
+	return true;
+}
+
+/* What NEXT leads to. */
+struct ahead {
+	const struct tide_unpack_next *next;
+	const struct tide_unpack_node *native;
+	uint64_t site;
+};
+
+static inline bool look_ahead(const struct tide_unpack *u, struct ahead *ret)
+{
+	const struct tide_unpack_next *next = &u->next[u->site & (TIDE_NEXTS - 1)];
+	const struct tide_unpack_stack *s = u->stack;
+	const uint32_t *pushed = u->pushed + next->pushed;
+	uint32_t pop = next->pop[0], push = next->push[0];
+	if (next->before != u->site || pop > s->depth || s->depth - pop + push > TIDE_STACK_MAX + 2)
+		return false;
+	const struct tide_unpack_node *native = &u->node[push ? pushed[push - 1] : s->node[s->depth - pop]];
+	pushed += push;
+	pop = next->pop[1];
+	push = next->push[1];
+	s++;
+	if (pop > s->depth || s->depth - pop + push > TIDE_STACK_MAX + 2)
+		return false;
+	uint32_t python = push ? pushed[push - 1] : s->node[s->depth - pop];
+	if (native->pair == 0 || native->python != python)
+		return false;
+	*ret = (struct ahead){next, native, tide_site(native->path, u->node[python].path)};
+	return true;
+}
+
+static inline void go_ahead(struct tide_unpack *u, const struct ahead *a)
+{
+	repeat_delta(u, 0, a->next, a->next->pushed);
+	if (a->next->pop[1] | a->next->push[1]) {
+		repeat_delta(u, 1, a->next, a->next->pushed + a->next->push[0]);
+		u->python_pair_known = false;
+	}
+	u->pair = a->native->pair;
+	u->site = a->site;
+}
+
+static inline struct tide_op *short_op(struct tide_unpack *u, struct tide_chunk *c, uint8_t kind, uint64_t unit)
+{
+	struct tide_op *op = &c->op[c->ops];
+	uint64_t addr = unit << 4;
+	*op = (struct tide_op){.addr = addr, .word = (uint16_t)tide_word_of(addr), .kind = kind, .unknown = u->unknown};
+	u->unknown = false;
+	return op;
+}
+
+/* malloc, calloc and what realloc allocates. */
+static inline bool short_block(struct tide_unpack *u, struct tide_chunk *c, uint8_t tag, uint8_t kind)
+{
+	struct tide_model *m = &u->model;
+	const uint8_t *at = u->in.at + 1;
+	struct ahead ahead = {.site = u->site};
+	uint64_t size, unit;
+	bool moves = tag & TIDE_TAG_NEXT;
+	if (!u->site_known || !u->pair_known || moves == !!(tag & TIDE_TAG_SAME) || (moves && !look_ahead(u, &ahead)))
+		return false;
+	uint32_t *expected = &m->size[ahead.site & (TIDE_SIZES - 1)];
+	if (tag & TIDE_TAG_SIZE_EXPECTED)
+		size = *expected;
+	else if (!get_short(&at, &size))
+		return false;
+	struct tide_class class = tide_class_of(size, false);
+	if (tag & TIDE_TAG_ADDR_EXPECTED)
+		unit = tide_expect_unit(m, class) & (UINT64_MAX >> 4);
+	else if (!get_near(m, &at, m->frontier[0], &unit))
+		return false;
+	if (moves)
+		go_ahead(u, &ahead);
+	struct tide_op *op = short_op(u, c, kind, unit);
+	op->size = size;
+	op->pair = u->pair;
+	*expected = (uint32_t)size;
+	tide_learn_alloc(m, class, unit);
+	m->last_alloc = unit;
+	m->site = ahead.site;
+	m->frees_since = 0;
+	u->in.at = at;
+	return true;
+}
+
+/* free, and what realloc frees. */
+static inline bool short_gone(struct tide_unpack *u, struct tide_chunk *c, uint8_t tag, uint8_t kind)
+{
+	struct tide_model *m = &u->model;
+	const uint8_t *at = u->in.at + 1;
+	uint64_t unit;
+	if (tag & (TIDE_TAG_DISTANCE | TIDE_TAG_DISTANCE_EXPECTED)) {
+		uint16_t *expected = tide_expect_distance(m);
+		uint64_t distance = *expected;
+		if (tag & TIDE_TAG_DISTANCE && !get_short(&at, &distance))
+			return false;
+		uint64_t recent = tide_recent(m, distance);
+		*expected = (uint16_t)distance;
+		unit = recent >> 8;
+		tide_learn_free(m, recent);
+	} else if (!get_near(m, &at, 0, &unit)) {
+		return false;
+	}
+	short_op(u, c, kind, unit);
+	m->last_free = unit;
+	m->frees_since++;
+	u->in.at = at;
+	return true;
+}
+
+static inline bool short_event(struct tide_unpack *u, struct tide_chunk *c)
+{
+	if (tide_in_left(&u->in) < SHORT_MOST)
+		return false;
+	uint8_t tag = *u->in.at, kind = tag & (TIDE_TAG_KINDS - 1);
+	switch (kind) {
+	case TIDE_KIND_ALLOC:
+	case TIDE_KIND_CALLOC:
+	case TIDE_KIND_REALLOC_ALLOC:
+		return short_block(u, c, tag, kind);
+	case TIDE_KIND_FREE:
+	case TIDE_KIND_REALLOC_FREE:
+		return short_gone(u, c, tag, kind);
+	default:
+		return false;
+	}
+}
+
+static inline void count_event(struct tide_unpack *u, struct tide_chunk *c)
+{
+	if (u->new_run)
+		begin_run(u, c);
+	c->ops++;
+	u->events_left--;
 }
 
 /* 1: an item was taken. 0: the bytes end here, or are no items. */
@@ -437,16 +556,13 @@ static bool next_item(struct tide_unpack *u, struct tide_chunk *c)
 		kind = tide_get_u8(&u->in);
 	if (kind >= TIDE_KINDS || !(known_kinds >> kind & 1))
 		return false;
-	if (u->paths == 0 && !begin_paths(u, c))
+	if (u->nodes_used == 0 && !begin_nodes(u, c))
 		return false;
 	if (!tide_kind_is_event(kind))
 		return get_context(u, kind);
 	if (!get_event(u, c, tag, kind))
 		return false;
-	if (u->new_run)
-		begin_run(u, c);
-	c->ops++;
-	u->events_left--;
+	count_event(u, c);
 	return true;
 }
 
@@ -456,10 +572,11 @@ void tide_unpack_chunk(struct tide_unpack *u, struct tide_chunk *c)
 	c->load = TIDE_LOAD_OK;
 	u->new_run = true;
 	/* an event adds at most one to op, run, extra and pair, so only two of the arrays can be full */
-	while (c->ops < c->cap && c->nodes <= c->cap && u->events_left > 0)
-		if (!next_item(u, c)) {
+	while (c->ops < c->cap && c->nodes <= c->cap && u->events_left > 0) {
+		if (short_event(u, c))
+			count_event(u, c);
+		else if (!next_item(u, c))
 			u->events_left = 0;
-			break;
-		}
+	}
 	c->ends = u->events_left == 0;
 }

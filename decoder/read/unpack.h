@@ -9,6 +9,7 @@
 #define TIDE_READ_UNPACK_H
 
 #include "read/log.h"
+#include "read/numbers.h"
 
 /* Operations between two of TICK, SYNC, THREAD. Every chunk begins with one. */
 struct tide_run {
@@ -47,14 +48,9 @@ struct tide_chunk {
 struct tide_chunk *tide_chunk_new(uint32_t cap);
 void tide_chunk_free(struct tide_chunk *);
 
-/* Numbers for pairs of numbers, within one block. */
-struct tide_number {
-	uint64_t key;
-	uint32_t number, block; /* valid only if `block` is the table's */
-};
-struct tide_numbers {
-	struct tide_number *slot;
-	uint32_t mask, count, block;
+struct tide_unpack_node {
+	uint64_t path;         /* predict.h */
+	uint32_t python, pair; /* of this one as a native stack, and of that Python one; pair 0: not known */
 };
 
 /* Deltas that an item told, to come again where NEXT says so. */
@@ -77,11 +73,12 @@ struct tide_unpack {
 	bool new_run;               /* the next event begins one */
 	bool unknown;               /* the next event frees what was never recorded */
 	uint32_t pair, python_pair; /* of the current stacks; of none and the current Python stack */
-	bool pair_known, python_pair_known;
+	bool pair_known, python_pair_known, site_known;
+	uint64_t site;  /* of the current stacks */
 	uint64_t *dict; /* words */
 	uint32_t dict_len, dict_cap;
-	uint64_t *path; /* by node: predict.h */
-	uint32_t paths, path_cap;
+	struct tide_unpack_node *node; /* by number */
+	uint32_t nodes_used, node_cap;
 	uint32_t *pushed; /* nodes of all deltas told */
 	uint32_t pushed_len, pushed_cap;
 	struct tide_numbers nodes, pairs;
