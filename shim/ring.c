@@ -14,6 +14,9 @@
 #include "sys.h"
 
 #define LEVEL 1
+/* Of a lane whose blocks shrink by less than a quarter, this many are only searched for repetitions, and the next one is tried whole. For
+ * two threads with blocks of random sizes Huffman codes cost 70 of 238 instructions an event, and save 17 % of the bytes. */
+#define PLAIN_BLOCKS 15u
 #define LOCK_TICKS (50 * TIDE_LOCK_TICKS) /* a holder may have lost its processor for long on a busy machine */
 
 _Atomic uint32_t tide_ring_now;
@@ -27,7 +30,8 @@ static struct {
 	size_t packed_cap, packed_len;
 	uint32_t used; /* bytes of the current segment handed out */
 	uint64_t frame_seq;
-	bool filling; /* with events, not only with censuses */
+	bool filling;                  /* with events, not only with censuses */
+	uint8_t plain[TIDE_LANES_MAX]; /* blocks of each lane still to be packed without Huffman codes */
 } ring;
 
 bool tide_ring_init(void)
@@ -129,15 +133,44 @@ size_t tide_ring_room(void)
 	return tide_ring_epoch() > 0 && used < len ? len - used : 0;
 }
 
-size_t tide_ring_pack(const void *raw, size_t raw_len)
+static bool begin_zstd(void)
+{
+	if (!ring.zstd && (ring.zstd = ZSTD_initStaticCCtx(ring.memory, ring.memory_len))) {
+		/* for ZSTD_compress2 only: the simple call has parameters of its own */
+		ZSTD_CCtx_setParameter(ring.zstd, ZSTD_c_compressionLevel, LEVEL);
+		ZSTD_CCtx_setParameter(ring.zstd, ZSTD_c_literalCompressionMode, ZSTD_lcm_uncompressed);
+	}
+	return ring.zstd != NULL;
+}
+
+static size_t pack(const void *raw, size_t raw_len, bool plain)
 {
 	ring.packed_len = 0;
-	if (!ring.zstd && !(ring.zstd = ZSTD_initStaticCCtx(ring.memory, ring.memory_len)))
+	if (!begin_zstd())
 		return 0;
-	/* the simple call: it writes the content size, which a reader wants, and fits the estimate for one block */
-	size_t len = ZSTD_compressCCtx(ring.zstd, ring.packed, ring.packed_cap, raw, raw_len, LEVEL);
+	/* both write the content size, which a reader wants, and fit the estimate for one block */
+	size_t len = plain ? ZSTD_compress2(ring.zstd, ring.packed, ring.packed_cap, raw, raw_len)
+			   : ZSTD_compressCCtx(ring.zstd, ring.packed, ring.packed_cap, raw, raw_len, LEVEL);
 	ring.packed_len = ZSTD_isError(len) ? 0 : len;
 	return ring.packed_len;
+}
+
+size_t tide_ring_pack(const void *raw, size_t raw_len)
+{
+	return pack(raw, raw_len, false);
+}
+
+static size_t pack_events(uint32_t lane, const void *raw, size_t raw_len)
+{
+	uint8_t *plain = &ring.plain[lane];
+	if (*plain) {
+		--*plain;
+		return pack(raw, raw_len, true);
+	}
+	size_t packed = pack(raw, raw_len, false);
+	if (packed > raw_len / 4 * 3)
+		*plain = PLAIN_BLOCKS;
+	return packed;
 }
 
 uint32_t tide_ring_reserve(size_t packed, uint32_t spare)
@@ -187,15 +220,16 @@ bool tide_ring_put(const struct tide_frame *head, const void *raw, size_t raw_le
 	/* what lives must be safe before its segment goes, and packing is what that is done with: so before we pack */
 	if (!fits(ZSTD_compressBound(raw_len)))
 		tide_survive_force(TIDE_RING_SPARE + 1);
-	size_t packed = tide_ring_pack(raw, raw_len);
+	bool events = head->kind == TIDE_FRAME_EVENTS;
+	size_t packed = events ? pack_events(head->lane, raw, raw_len) : pack(raw, raw_len, false);
 	if (packed == 0 || !tide_ring_reserve(packed, TIDE_RING_SPARE))
 		return false;
-	if (!ring.filling && head->kind == TIDE_FRAME_EVENTS) {
+	if (!ring.filling && events) {
 		ring.filling = true;
 		tide_logfile_is_filling();
 	}
 	struct tide_frame *at = publish(head, raw_len);
-	if (head->kind == TIDE_FRAME_EVENTS)
+	if (events)
 		tide_survive_sealed(at, tide_ring_epoch());
 	tide_survive_work(sizeof *at + packed);
 	return true;
