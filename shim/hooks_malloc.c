@@ -29,7 +29,10 @@ HOOK void *pvalloc(size_t size);
 HOOK size_t malloc_usable_size(void *block);
 HOOK int malloc_trim(size_t pad);
 
-void *malloc(size_t size)
+/* What may have to be recorded. Reached by a jump (CMakeLists.txt), so its caller is the hook's. */
+#define AFTER_JUMP static __attribute__((noinline))
+
+AFTER_JUMP void *malloc_told(size_t size)
 {
 	void *block = tide_real_get()->malloc(size);
 	if (block && tide_on()) {
@@ -39,11 +42,45 @@ void *malloc(size_t size)
 	return block;
 }
 
-static inline void release(void *block)
+/* With a sample, what is not of it passes on by a jump, before anything else is looked at: some ten instructions a call, where a
+ * frame of our own and asking after the real call took 24 of malloc and free together. */
+void *malloc(size_t size)
+{
+	return tide_sample_skips(size) ? tide_real.malloc(size) : malloc_told(size);
+}
+
+AFTER_JUMP void release_early(void *block)
 {
 	if (block && tide_on())
-		tide_record_free(TIDE_KIND_FREE, block);
+		tide_record_free_now(TIDE_KIND_FREE, block);
 	tide_real_get()->free(block);
+}
+
+AFTER_JUMP void release_told(void *block)
+{
+	if (__builtin_expect(tide_alive.on != 1 || !block, 0)) {
+		release_early(block);
+		return;
+	}
+	tide_record_free_now(TIDE_KIND_FREE, block);
+	tide_real.free(block);
+}
+
+AFTER_JUMP void release_sampled(void *block)
+{
+	if (block && tide_on())
+		tide_record_sampled_free(TIDE_KIND_FREE, block);
+	tide_real.free(block);
+}
+
+static inline void release(void *block)
+{
+	if (__builtin_expect(tide_sample_mean == 0, 1))
+		release_told(block);
+	else if (tide_sample_may_have(block))
+		release_sampled(block);
+	else
+		tide_real.free(block);
 }
 
 void free(void *block)
@@ -80,7 +117,7 @@ void free_aligned_sized(void *block, size_t alignment, size_t size)
 	release_whichever(block);
 }
 
-void *calloc(size_t count, size_t size)
+AFTER_JUMP void *calloc_told(size_t count, size_t size)
 {
 	void *block = tide_real_get()->calloc(count, size);
 	if (block && tide_on()) {
@@ -88,6 +125,14 @@ void *calloc(size_t count, size_t size)
 		tide_record_alloc(TIDE_KIND_CALLOC, &regs, block, count * size, 0);
 	}
 	return block;
+}
+
+void *calloc(size_t count, size_t size)
+{
+	size_t bytes;
+	if (!__builtin_mul_overflow(count, size, &bytes) && tide_sample_skips(bytes))
+		return tide_real.calloc(count, size);
+	return calloc_told(count, size);
 }
 
 /* realloc(p, 0) frees p with every provider that returns NULL for it, so NULL is no failure then. */

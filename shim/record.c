@@ -192,8 +192,11 @@ static inline uint8_t *put_stacks(struct tide_lane *lane, uint8_t *out, uint8_t 
 	return tide_put_stacks(out, tag, &lane->encoder, s->has_native ? &s->native : NULL, &s->python, ret_site);
 }
 
-void tide_record_alloc_now(enum tide_kind kind, const struct tide_regs *regs, const void *addr, size_t size,
-			   uint64_t value)
+/* Compiled for malloc alone, and for all other kinds: what a kind means is asked in five places, some 20 instructions an allocation. */
+#define INLINE static inline __attribute__((always_inline))
+#define FLAT __attribute__((flatten)) /* encode.h with it, though it is used twice now */
+INLINE void record_alloc(enum tide_kind kind, const struct tide_regs *regs, const void *addr, size_t size,
+			 uint64_t value)
 {
 	struct tide_lane *lane = tide_lane_enter();
 	struct stacks s;
@@ -205,7 +208,7 @@ void tide_record_alloc_now(enum tide_kind kind, const struct tide_regs *regs, co
 		uint8_t *tag = begin(lane, tide_word_of((uintptr_t)addr));
 		uint8_t *out = tide_put_tag(tag, kind);
 		out = put_stacks(lane, out, tag, &s, &site);
-		out = tide_put_block(out, tag, &lane->encoder, site, (uintptr_t)addr, size);
+		out = tide_put_block(out, tag, &lane->encoder, site, (uintptr_t)addr, size, tide_kind_is_pool(kind));
 		if (kind == TIDE_KIND_ALIGNED)
 			out = tide_put_varint(out, value);
 		TIDE_FAULT("alloc-begun");
@@ -218,7 +221,22 @@ void tide_record_alloc_now(enum tide_kind kind, const struct tide_regs *regs, co
 	leave(lane);
 }
 
-void tide_record_free_now(enum tide_kind kind, const void *addr)
+__attribute__((noinline)) static void record_other_alloc(enum tide_kind kind, const struct tide_regs *regs,
+							 const void *addr, size_t size, uint64_t value)
+{
+	record_alloc(kind, regs, addr, size, value);
+}
+
+FLAT void tide_record_alloc_now(enum tide_kind kind, const struct tide_regs *regs, const void *addr, size_t size,
+				uint64_t value)
+{
+	if (__builtin_expect(kind == TIDE_KIND_ALLOC, 1))
+		record_alloc(TIDE_KIND_ALLOC, regs, addr, size, 0);
+	else
+		record_other_alloc(kind, regs, addr, size, value);
+}
+
+INLINE void record_free(enum tide_kind kind, const void *addr)
 {
 	/* a finalizing interpreter first frees what it had kept for later use, with no allocation between: the mark comes before */
 	if (kind == TIDE_KIND_PYFREE && __builtin_expect(tide_python_finalizing(), 0) &&
@@ -244,6 +262,19 @@ void tide_record_free_now(enum tide_kind kind, const void *addr)
 		tide_shadow_take(addr, TIDE_TAG_NONE);
 	}
 	tide_lane_leave(lane);
+}
+
+__attribute__((noinline)) static void record_other_free(enum tide_kind kind, const void *addr)
+{
+	record_free(kind, addr);
+}
+
+FLAT void tide_record_free_now(enum tide_kind kind, const void *addr)
+{
+	if (__builtin_expect(kind == TIDE_KIND_FREE, 1))
+		record_free(TIDE_KIND_FREE, addr);
+	else
+		record_other_free(kind, addr);
 }
 
 /* Items without an addr field: ranges and plain ones. All are ordered by word 0. */

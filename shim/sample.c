@@ -32,12 +32,12 @@ static uint64_t next_random(void)
 	return x * UINT64_C(0x2545f4914f6cdd1d);
 }
 
-/* Exponentially distributed with the mean; at least 1. */
-static int64_t distance(void)
+/* Exponentially distributed with the mean; at least 1 for the byte that is drawn. Of that, what lies before the byte. */
+static uint64_t room_before(void)
 {
 	double u = (double)((next_random() >> 11) + 1) * 0x1p-53;
 	double bytes = -logarithm(u) * (double)tide_sample_mean;
-	return bytes < 0x1p62 ? (int64_t)bytes + 1 : INT64_C(1) << 62;
+	return bytes < 0x1p62 ? (uint64_t)bytes : UINT64_C(1) << 62;
 }
 
 static void seed(void)
@@ -50,13 +50,13 @@ static void seed(void)
 
 bool tide_draw_next(size_t size)
 {
-	if (tide_draw.random == 0) { /* nothing was drawn: the count down to here meant nothing */
+	if (tide_draw.random == 0) {
 		seed();
-		tide_draw.left = distance() - (size ? (int64_t)(size & INT64_MAX) : 1);
-		if (tide_draw.left > 0)
-			return false;
+		tide_draw.room = room_before();
 	}
-	tide_draw.left = distance();
+	if (tide_sample_skips(size ? size : 1))
+		return false;
+	tide_draw.room = room_before();
 	return true;
 }
 

@@ -19,18 +19,29 @@
 extern uint64_t tide_sample_mean;
 
 struct tide_draw {
-	int64_t left;    /* bytes up to the next point */
+	uint64_t
+		room; /* bytes before the next point: the allocation that has more is of the sample. 0 also: none was drawn */
 	uint64_t random; /* 0: the thread has not drawn yet */
 };
 extern __thread struct tide_draw tide_draw __attribute__((tls_model("initial-exec")));
 
-/* The next point lies in this allocation, or there is none yet: draws. */
+/* For an allocation that tide_sample_skips did not pass over: draws the next point. False: it is not of the sample after all. */
 bool tide_draw_next(size_t size);
 
+/* True: the allocation is not of the sample, and is accounted for. Never true without a sample, nor before the real functions
+ * are known; an allocation of nothing, which counts as one byte, is left to tide_draw_next. It may be asked before the real call:
+ * a point that falls into an allocation that fails is lost, and those that follow lie as if it had never been. */
+static inline bool tide_sample_skips(size_t size)
+{
+	uint64_t room = tide_draw.room;
+	if (size - 1 >= room)
+		return false;
+	tide_draw.room = room - size;
+	return true;
+}
 static inline bool tide_sampled(size_t size)
 {
-	tide_draw.left -= size ? (int64_t)(size & INT64_MAX) : 1;
-	return __builtin_expect(tide_draw.left <= 0, 0) && tide_draw_next(size);
+	return !tide_sample_skips(size) && tide_draw_next(size);
 }
 
 /* How many sampled blocks live, by a hash of their addresses. A count that reached 255 stays: it only costs a look at the shadow. */

@@ -475,8 +475,9 @@ static inline void mklog_emit(struct mklog *m, uint32_t index, struct mklog_even
 	if (has & (TIDE_F_STACK | TIDE_F_PYSTACK))
 		out = mklog_stacks(m, l, out, tag, &e, &site);
 	if (has & TIDE_F_ADDR)
-		out = has & TIDE_F_SIZE ? tide_put_block(out, tag, &l->encoder, site, e.addr, e.size)
-					: tide_put_gone(out, tag, &l->encoder, e.addr);
+		out = has & TIDE_F_SIZE
+			      ? tide_put_block(out, tag, &l->encoder, site, e.addr, e.size, tide_kind_is_pool(e.kind))
+			      : tide_put_gone(out, tag, &l->encoder, e.addr);
 	if (has & TIDE_F_RANGE)
 		out = tide_put_varint(tide_put_varint(out, e.addr / TIDE_PAGE), e.size);
 	if (has & TIDE_F_VALUE)

@@ -196,12 +196,12 @@ static inline uint8_t *tide_put_far(uint8_t *out, const struct tide_model *m, ui
 	return tide_put_varint(out, f < a ? f << 2 | TIDE_ADDR_NEAR_FREE : a << 2 | TIDE_ADDR_NEAR_ALLOC);
 }
 
-/* size and addr of an item that has both; may set SIZE_EXPECTED and ADDR_EXPECTED in *tag. */
+/* size and addr of an item that has both; may set SIZE_EXPECTED and ADDR_EXPECTED in *tag. `pool`: of the item's kind. */
 static inline uint8_t *tide_put_block(uint8_t *out, uint8_t *tag, struct tide_encoder *e, uint64_t site, uint64_t addr,
-				      uint64_t size)
+				      uint64_t size, bool pool)
 {
 	struct tide_model *m = &e->model;
-	struct tide_class c = tide_class_of(size, tide_kind_is_pool(*tag & (TIDE_TAG_KINDS - 1)));
+	struct tide_class c = tide_class_of(size, pool);
 	uint32_t *expected = &m->size[site & (TIDE_SIZES - 1)];
 	uint64_t unit = addr >> 4;
 	if (*expected == size) {
