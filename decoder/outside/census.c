@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,8 +70,9 @@ static void read_own(struct taking *t)
 	unsigned most = b->own_most < TIDE_BEACON_OWN_MOST ? b->own_most : TIDE_BEACON_OWN_MOST;
 	if (!read_memory(t, b->own, t->own, most * sizeof *t->own))
 		most = 0;
-	for (unsigned i = 0; i < most; i++)
-		if (t->own[i].end > t->own[i].start)
+	for (unsigned i = 0; i < most; i++) /* a part of a page is nobody's: regions are cut at these edges */
+		if (t->own[i].end > t->own[i].start && t->own[i].start % TIDE_PAGE == 0 &&
+		    t->own[i].end % TIDE_PAGE == 0)
 			t->own[t->owns++] = t->own[i];
 	t->own[t->owns++] = (struct tide_beacon_range){page_up(b->bss), page_up(b->bss_end)};
 }
@@ -132,8 +132,7 @@ static void put_runs(struct taking *t, uint64_t start, uint64_t end)
 	uint64_t resident = t->resident;
 	for (uint64_t at = start; at < end;) {
 		uint64_t pages = (end - at) / TIDE_PAGE < PIECE_PAGES ? (end - at) / TIDE_PAGE : PIECE_PAGES;
-		size_t len = (size_t)pages * sizeof *t->pages;
-		if (pread(t->pagemap, t->pages, len, (off_t)(at / TIDE_PAGE * sizeof *t->pages)) != (ssize_t)len) {
+		if (!tide_outside_residency(t->pagemap, at, t->pages, (unsigned)pages)) {
 			t->out.len = before;
 			t->resident = resident;
 			return;
@@ -211,12 +210,12 @@ struct pool {
 	uint32_t arena_index, size_class, next_offset, max_next_offset;
 };
 _Static_assert(sizeof(struct pool) == 48, "pool header");
-enum { POOLS_MOST = 64, CLASSES = 32, ALIGNMENT = 16 };
+enum { POOLS_MOST = TIDE_OUTSIDE_PIECES, CLASSES = 32, ALIGNMENT = 16 };
 
 /* Headers of those pools whose first page is resident; the rest is as never used. False: the arena is gone. */
 static bool read_pools(struct taking *t, uint64_t first, uint32_t pools, struct pool *pool)
 {
-	struct iovec to[POOLS_MOST], from[POOLS_MOST];
+	struct tide_outside_piece piece[POOLS_MOST];
 	unsigned n = 0, step = t->beacon.pool_bytes / TIDE_PAGE;
 	memset(pool, 0, pools * sizeof *pool);
 	if (!tide_outside_residency(t->pagemap, first, t->pages, pools * step))
@@ -225,10 +224,9 @@ static bool read_pools(struct taking *t, uint64_t first, uint32_t pools, struct 
 		uint64_t at = first + i * (uint64_t)t->beacon.pool_bytes;
 		if (!tide_outside_is_resident(t->pages[i * step]))
 			continue;
-		to[n] = (struct iovec){&pool[i], sizeof *pool};
-		from[n++] = (struct iovec){(void *)(uintptr_t)at, sizeof *pool};
+		piece[n++] = (struct tide_outside_piece){at, &pool[i], sizeof *pool};
 	}
-	return n == 0 || process_vm_readv(t->process->pid, to, n, from, n, 0) == (ssize_t)(n * sizeof *pool);
+	return tide_outside_read_pieces(t->process->pid, piece, n);
 }
 
 static void put_pool(struct taking *t, const struct pool *p)

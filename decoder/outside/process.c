@@ -4,62 +4,13 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "format/layout.h"
 #include "read/census.h"
 
-#define PAGES_AT_ONCE 256u
 #define SHIM_DATA_MOST (UINT64_C(4) << 20) /* more than that its writable data never is */
-
-FILE *tide_outside_file(int pid, const char *file)
-{
-	char path[64];
-	snprintf(path, sizeof path, "/proc/%d/%s", pid, file);
-	return fopen(path, "re");
-}
-
-bool tide_outside_text(int pid, const char *file, char *buf, size_t cap)
-{
-	FILE *f = tide_outside_file(pid, file);
-	if (!f)
-		return false;
-	size_t len = fread(buf, 1, cap - 1, f);
-	bool ok = !ferror(f);
-	fclose(f);
-	buf[len] = '\0';
-	return ok && len > 0;
-}
-
-bool tide_outside_residency(int pagemap, uint64_t addr, uint64_t *entry, unsigned pages)
-{
-	size_t len = pages * sizeof *entry;
-	return pread(pagemap, entry, len, (off_t)(addr / TIDE_PAGE * sizeof *entry)) == (ssize_t)len;
-}
-
-bool tide_outside_read(int pid, int pagemap, uint64_t addr, void *buf, size_t len)
-{
-	uint64_t entry[PAGES_AT_ONCE];
-	uint8_t *out = buf;
-	for (unsigned page = 0; len > 0; page = (page + 1) % PAGES_AT_ONCE) {
-		size_t left = TIDE_PAGE - addr % TIDE_PAGE, n = left < len ? left : len;
-		size_t pages = (len - n + TIDE_PAGE - 1) / TIDE_PAGE + 1;
-		struct iovec to = {out, n}, from = {(void *)(uintptr_t)addr, n};
-		if (page == 0 && !tide_outside_residency(pagemap, addr, entry,
-							 pages < PAGES_AT_ONCE ? (unsigned)pages : PAGES_AT_ONCE))
-			return false;
-		if (!tide_outside_is_resident(entry[page]))
-			memset(out, 0, n);
-		else if (process_vm_readv(pid, &to, 1, &from, 1, 0) != (ssize_t)n)
-			return false;
-		out += n;
-		addr += n;
-		len -= n;
-	}
-	return true;
-}
 
 /* The text behind "pid (name) ": state, ppid ... NULL: no process, or one that has ended. */
 static const char *stat_fields(int pid, char *text, size_t cap)
@@ -83,8 +34,11 @@ static uint64_t start_ns(uint64_t ticks)
 	long hz = sysconf(_SC_CLK_TCK);
 	if (hz <= 0 || clock_gettime(CLOCK_BOOTTIME, &boot) || clock_gettime(CLOCK_MONOTONIC, &mono))
 		return 0;
+	uint64_t each = UINT64_C(1000000000) / (uint64_t)hz;
+	if (each == 0 || ticks > INT64_MAX / 2 / each) /* no clock goes so far */
+		return 0;
 	int64_t asleep = (boot.tv_sec - mono.tv_sec) * INT64_C(1000000000) + boot.tv_nsec - mono.tv_nsec;
-	int64_t ns = (int64_t)(ticks * (UINT64_C(1000000000) / (uint64_t)hz)) - asleep;
+	int64_t ns = (int64_t)(ticks * each) - asleep;
 	return ns > 0 ? (uint64_t)ns : 0;
 }
 
@@ -148,7 +102,7 @@ bool tide_outside_stands(const struct tide_outside *o)
 	return fields && stat_field(fields, 22) == o->start_ticks;
 }
 
-/* "start-end rwxp offset major:minor inode    path\n" */
+/* "start-end rwxp offset major:minor inode    path\n"; whole pages, not more than there can be */
 bool tide_outside_map(char *line, struct tide_outside_map *ret)
 {
 	unsigned long start, end, offset, inode;
@@ -165,7 +119,8 @@ bool tide_outside_map(char *line, struct tide_outside_map *ret)
 		ret->flags |= TIDE_REGION_HEAP;
 	if (strcmp(ret->path, "[stack]") == 0)
 		ret->flags |= TIDE_REGION_STACK;
-	return end > start;
+	return end > start && start % TIDE_PAGE == 0 && end % TIDE_PAGE == 0 &&
+	       (end - start) / TIDE_PAGE <= TIDE_REGION_PAGES_MAX;
 }
 
 bool tide_outside_is_shim(const struct tide_outside_map *m)
@@ -174,22 +129,29 @@ bool tide_outside_is_shim(const struct tide_outside_map *m)
 	return m->inode != 0 && slash && strncmp(slash + 1, "libtidemark.so", 14) == 0;
 }
 
-/* One writable piece of the shim's data: whether the beacon is in it. */
+/* Whether the beacon is in these bytes, which are those from `addr` on. */
+static bool find_beacon(const uint8_t *bytes, size_t len, uint64_t addr, struct tide_beacon *ret)
+{
+	for (size_t at = 0; at + sizeof *ret <= len; at += 16) {
+		struct tide_beacon b;
+		memcpy(&b, bytes + at, sizeof b);
+		if (b.magic == TIDE_MAGIC_BEACON && b.self == addr + at && b.version == TIDE_BEACON_VERSION &&
+		    b.len >= sizeof b) {
+			*ret = b;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* One writable piece of the shim's data. */
 static bool look_in(int pid, int pagemap, const struct tide_outside_map *m, struct tide_beacon *ret, bool *ret_refused)
 {
 	size_t len = (size_t)(m->end - m->start);
 	uint8_t *bytes = len <= SHIM_DATA_MOST ? malloc(len) : NULL;
-	bool found = false;
 	bool have = bytes && tide_outside_read(pid, pagemap, m->start, bytes, len);
 	*ret_refused = *ret_refused || (bytes && !have);
-	for (size_t at = 0; have && at + sizeof *ret <= len && !found; at += 16) {
-		struct tide_beacon b;
-		memcpy(&b, bytes + at, sizeof b);
-		found = b.magic == TIDE_MAGIC_BEACON && b.self == m->start + at && b.version == TIDE_BEACON_VERSION &&
-			b.len >= sizeof b;
-		if (found)
-			*ret = b;
-	}
+	bool found = have && find_beacon(bytes, len, m->start, ret);
 	free(bytes);
 	return found;
 }

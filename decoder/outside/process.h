@@ -10,10 +10,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "format/beacon.h"
 #include "format/status.h"
+#include "outside/access.h"
 
 struct tide_outside {
 	int pid, ppid;        /* in our pid namespace; ppid 0: unknown */
@@ -27,21 +27,6 @@ struct tide_outside {
 enum tide_status tide_outside_init(struct tide_outside *ret, int pid, struct tide_error *err);
 /* Whether it is still the process that was looked at. */
 bool tide_outside_stands(const struct tide_outside *);
-
-/* A file of /proc/PID, with a NUL behind; false: not there. */
-bool tide_outside_text(int pid, const char *file, char *buf, size_t cap);
-FILE *tide_outside_file(int pid, const char *file);
-
-/* Its memory, without making any of it resident: pages that are not read as zeros. `pagemap`: /proc/PID/pagemap. False: it has gone, or may not
- * be read. */
-bool tide_outside_read(int pid, int pagemap, uint64_t addr, void *buf, size_t len);
-/* The page map of so many pages from the one with that address on. */
-bool tide_outside_residency(int pagemap, uint64_t addr, uint64_t *entry, unsigned pages);
-/* /proc/PID/pagemap, Documentation/admin-guide/mm/pagemap.rst: bit 63, present */
-static inline bool tide_outside_is_resident(uint64_t entry)
-{
-	return entry >> 63;
-}
 
 /* One line of /proc/PID/maps. */
 struct tide_outside_map {

@@ -5,7 +5,6 @@
 #define CENSUS_VERSION 1u
 #define POOL_FREE 255u
 /* User addresses have at most 57 bits on any machine we read logs of; twice that leaves no product to overflow. */
-#define PAGES_MAX (UINT64_C(1) << 46)
 
 static bool get_string(struct tide_in *in, const char **ret, uint32_t *ret_len)
 {
@@ -50,7 +49,7 @@ static bool get_region(struct tide_in *in, struct tide_census_region *r)
 	if (!get_string(in, &r->path, &r->path_len))
 		return false;
 	/* The kernel's [vsyscall] page stands at the top of the 64 bits, so the end may just touch 2^52 pages. */
-	if (start >= UINT64_C(1) << 52 || r->pages > PAGES_MAX || start + r->pages > UINT64_C(1) << 52)
+	if (start >= UINT64_C(1) << 52 || r->pages > TIDE_REGION_PAGES_MAX || start + r->pages > UINT64_C(1) << 52)
 		return false;
 	r->start = start * TIDE_PAGE;
 	r->file_offset = offset * TIDE_PAGE;

@@ -55,6 +55,8 @@ struct tide_census_rss { /* bytes */
 	uint64_t huge; /* of anon: in transparent huge pages */
 };
 
+#define TIDE_REGION_PAGES_MAX (UINT64_C(1) << 46) /* a region with more is none: no address space is so large */
+
 struct tide_census_region {
 	uint64_t start;       /* address */
 	uint64_t pages;       /* of 4096 bytes */
