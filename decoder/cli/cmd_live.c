@@ -13,6 +13,7 @@
 #include "render/text.h"
 
 #define TRIES 4u
+#define MIB 1048576.0
 
 struct subject {
 	struct tide_outside process;
@@ -94,6 +95,25 @@ static int find(const char *what, int *ret_pid, struct tide_error *err)
 	return status ? TIDE_EXIT_UNREADABLE : TIDE_EXIT_OK;
 }
 
+/* Which lines made Python's blocks: how old that is, and why it is no newer. */
+static void note_sites(struct subject *s, const struct tide_analysis *a)
+{
+	char line[300];
+	if (!a->sites_ns) {
+		note(s, "which lines made Python's blocks is unknown: only the program's own census counts them, under "
+			"the "
+			"interpreter's lock, and it has taken none that did yet");
+		return;
+	}
+	uint64_t age = s->census.at_ns > a->sites_ns ? s->census.at_ns - a->sites_ns : 0;
+	snprintf(line, sizeof line,
+		 "which lines made Python's blocks is as of %.1f s ago, when they were %.1f MiB; now they are %.1f "
+		 "MiB: only "
+		 "the program's own census counts them by line, under the interpreter's lock, as it allocates",
+		 (double)age / 1e9, (double)a->state.counted_bytes / MIB, (double)a->pymalloc.live_bytes / MIB);
+	note(s, line);
+}
+
 /* Of the log and the census together; *ret_damaged of the log. */
 static enum tide_status logged(struct subject *s, const struct tide_args *args, json_t **ret, bool *ret_damaged,
 			       struct tide_error *err)
@@ -111,10 +131,8 @@ static enum tide_status logged(struct subject *s, const struct tide_args *args, 
 	if (!status) {
 		const struct tide_analysis *a = loaded.analysis;
 		note_all(s, used);
-		if (a->pools_by_census && tide_log_process(loaded.log)->super.python_mode == TIDE_PYTHON_SITES &&
-		    !a->sites_ns)
-			note(s, "no census of the program's own has counted Python's blocks yet: which lines made them "
-				"is unknown");
+		if (a->pools_by_census && tide_log_process(loaded.log)->super.python_mode == TIDE_PYTHON_SITES)
+			note_sites(s, a);
 		*ret = tide_build_report(&loaded, &wanted);
 		*ret_damaged = tide_log_losses(loaded.log)->damaged;
 		tide_loaded_release(&loaded);

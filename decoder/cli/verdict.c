@@ -82,10 +82,10 @@ static json_t *advice_of(const struct tide_loaded *l, const struct tide_verdict 
 	if (v->kept >= v->idle / 2)
 		json_array_append_new(
 			advice,
-			json_pack("{s:s, s:n, s:s}", "action",
-				  "let threads share arenas (MALLOC_ARENA_MAX), or let each give back more "
-				  "(MALLOC_TRIM_THRESHOLD_)",
-				  "releases_bytes", "evidence", "tidemark replay carries out what either would do"));
+			json_pack("{s:s, s:n, s:s}", "action", "let threads share arenas: set MALLOC_ARENA_MAX=1 or 2",
+				  "releases_bytes", "evidence",
+				  "not predicted: tidemark replay carries it out and measures it; a lower "
+				  "MALLOC_TRIM_THRESHOLD_ released nothing where it was tried"));
 	if (v->idle_python >= v->idle - v->idle_python) {
 		advise_pins(l, advice);
 		advise_trim(l->analysis, advice);

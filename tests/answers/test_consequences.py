@@ -78,6 +78,19 @@ def test_never(told, tmp_path):
     assert "malloc_trim does not" in report["verdict"]["consequence"], report["verdict"]
 
 
+def test_what_is_advised_of_such_heaps(told):
+    """Fewer arenas, of which no bytes are told, release much; a trim threshold that is not raised releases nothing, and is not advised."""
+    advice = told["tops"]["verdict"]["advice"][0]
+    assert "MALLOC_ARENA_MAX" in advice["action"] and advice["releases_bytes"] is None, advice
+    assert "MALLOC_TRIM_THRESHOLD_" not in advice["action"], advice
+    kept = sum(a["stranded_bytes"] for a in arenas(told["tops"], "glibc-thread"))
+
+    def after(**env):
+        return resident(harness.run([harness.PROGRAMS / "retain", "tops", "exit"], env=env))[1]
+    assert after() - after(MALLOC_ARENA_MAX="1") > kept // 2
+    assert after() - after(MALLOC_TRIM_THRESHOLD_="131072") < kept // 10
+
+
 def test_never_in_a_log_that_has_wrapped(tmp_path):
     """The blocks of those heaps, and the big one that raised the threshold, are no longer told of: the heaps' shape is, and that nobody
     cut their tops."""

@@ -78,6 +78,23 @@ def test_python_with_a_log(tmp_path, mode, census):
         assert again["process"]["pid"] == p.pid and rows(again)["live"] == rows(report)["live"]
 
 
+def test_how_old_the_lines_of_pythons_blocks_are(tmp_path):
+    """They are the last own census', and it is said how far from now that is; without one, that they are unknown."""
+    (tmp_path / "off").mkdir()
+    with Sleeper(FILL, tmp_path / "off", TIDEMARK_PYTHON="sites", TIDEMARK_CENSUS="off") as p:
+        report = live(p.pid)
+        note, = [n for n in report["live"]["notes"] if "which lines" in n]
+        assert "is unknown" in note and report["coverage"]["python_sites_ns"] is None, note
+    with Sleeper(FILL, tmp_path, TIDEMARK_PYTHON="sites", TIDEMARK_CENSUS="20ms") as p:
+        report = live(p.pid)
+        note, = [n for n in report["live"]["notes"] if "which lines" in n]
+        age, then, now = (float(n) for n in re.search(r"of ([\d.]+) s ago, when they were ([\d.]+) MiB; now they are ([\d.]+)",
+                                                       note).groups())
+        assert abs(age - (report["live"]["at_ns"] - report["coverage"]["python_sites_ns"]) / 1e9) < 0.06, note
+        assert abs(then - report["totals"]["counted_bytes"] / 2**20) < 0.06, note
+        assert abs(now - report["predictions"]["pymalloc"]["live_bytes"] / 2**20) < 0.06, note
+
+
 def test_text_says_that_it_is_of_now(tmp_path):
     with Sleeper(FILL, tmp_path) as p:
         text = harness.tidemark("live", p.pid)
