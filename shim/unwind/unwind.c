@@ -28,23 +28,36 @@ struct quick {
 	uint32_t changed;               /* as in struct walk */
 };
 
-/* bp at the frame in hand, as tide_frame_fresh.bp_value has it; 0: nobody can tell. */
-static uintptr_t quick_bp(const struct quick *q)
+/* bp that is at `bp_at`, as tide_frame_fresh.bp_value has it; 0: nobody can tell. */
+static uintptr_t quick_bp(const struct quick *q, uintptr_t bp_at)
 {
 	uintptr_t high = q->u->stack.high, bp = q->bp_here;
-	if (q->bp_at != TIDE_BP_HERE) {
-		if (q->bp_at < q->start || q->bp_at > high - sizeof bp || q->bp_at % sizeof bp)
+	if (bp_at != TIDE_BP_HERE) {
+		if (bp_at < q->start || bp_at > high - sizeof bp || bp_at % sizeof bp)
 			return 0;
-		bp = tide_cell(q->bp_at);
+		bp = tide_cell(bp_at);
 	}
 	return bp ? bp : 1;
 }
 
-/* The canonical frame address by the rule of the frame in hand; *ret_bp, if bp's value is needed. UINTPTR_MAX: it is not that simple. */
-INLINE uintptr_t quick_cfa(const struct quick *q, uint64_t rule, bool with_bp, uintptr_t *ret_bp)
+/* Where bp is at frame i <= q->at, now that the frames inside of it are known: in the cell where the nearest of those that saved
+ * it put it. Asked for the few frames only that need it; to keep up with it at each frame made a walk twice as long. */
+static uintptr_t bp_at_frame(const struct quick *q, uint32_t i)
+{
+	const struct tide_unwinder *u = q->u;
+	for (i++; i <= q->at; i++)
+		if (tide_packed_bp_kind(u->rule[i]) != TIDE_BP_SAME)
+			return tide_bp_outside(TIDE_BP_GONE, u->rule[i], u->sp[i - 1]);
+	return q->bp_at;
+}
+
+/* The canonical frame address by the rule of the frame in hand, frame i if it is one of the last walk's, else 0; *ret_bp, if bp's
+ * value is needed. UINTPTR_MAX: it is not that simple. */
+INLINE uintptr_t quick_cfa(const struct quick *q, uint64_t rule, uint32_t i, bool with_bp, uintptr_t *ret_bp)
 {
 	if (__builtin_expect(rule & TIDE_PACKED_KIND, 0)) {
-		uintptr_t bp = with_bp && tide_needs_bp(rule) ? quick_bp(q) : 0;
+		bool needed = with_bp && tide_needs_bp(rule);
+		uintptr_t bp = needed ? quick_bp(q, i ? bp_at_frame(q, i) : q->bp_at) : 0;
 		uintptr_t cfa = bp + (uintptr_t)tide_packed_cfa(rule);
 		*ret_bp = bp;
 		return bp && cfa > q->sp && cfa % sizeof cfa == 0 ? cfa : UINTPTR_MAX;
@@ -65,7 +78,7 @@ INLINE bool walk_in(struct quick *q, bool with_bp)
 		if (*known == q->sp)
 			break;
 		uint64_t rule = tide_rule_in(q->rules, q->pc);
-		uintptr_t cfa = quick_cfa(q, rule, with_bp, &bp);
+		uintptr_t cfa = quick_cfa(q, rule, 0, with_bp, &bp);
 		if (__builtin_expect(cfa > high || f == most, 0))
 			return false;
 		f->pc = q->pc;
@@ -88,13 +101,15 @@ INLINE bool change_in_place(struct quick *q, uint32_t i, bool with_bp)
 {
 	struct tide_unwinder *u = q->u;
 	uint64_t rule = tide_rule_in(q->rules, q->pc);
-	uintptr_t bp = 0, cfa = quick_cfa(q, rule, with_bp, &bp);
+	uintptr_t bp = 0, cfa = quick_cfa(q, rule, i, with_bp, &bp);
 	if (__builtin_expect(cfa != u->sp[i - 1] || cfa > u->stack.high, 0))
 		return false;
 	u->pc[i] = q->pc;
 	u->rule[i] = rule;
-	if (with_bp)
+	if (with_bp) {
 		u->bp_value[i] = bp;
+		tide_note_bp(u, i);
+	}
 	q->changed = i;
 	return true;
 }
@@ -103,20 +118,44 @@ INLINE bool change_in_place(struct quick *q, uint32_t i, bool with_bp)
 INLINE bool walk_out_in_place(struct quick *q, bool with_bp)
 {
 	struct tide_unwinder *u = q->u;
+	uintptr_t pc = q->pc, sp = q->sp; /* *q would be in memory */
 	for (uint64_t i = q->at;;) {
-		if (__builtin_expect(q->pc != u->pc[i], 0)) {
+		if (__builtin_expect(pc != u->pc[i], 0)) {
+			q->pc = pc;
+			q->sp = sp;
 			if (!change_in_place(q, (uint32_t)i, with_bp))
 				return false;
-		} else if (with_bp && tide_needs_bp(u->rule[i]) && quick_bp(q) != u->bp_value[i]) {
-			return false;
 		}
 		if (--i == 0)
 			return !u->end_is_cell || tide_cell(u->sp[0] - TIDE_RA_BELOW_CFA) == 0;
-		if (with_bp)
-			q->bp_at = tide_bp_outside(q->bp_at, u->rule[i + 1], u->sp[i]);
-		q->sp = u->sp[i];
-		q->pc = tide_cell(q->sp - TIDE_RA_BELOW_CFA);
+		sp = u->sp[i];
+		pc = tide_cell(sp - TIDE_RA_BELOW_CFA);
 	}
+}
+
+/* Of frames q->at and further out those that need bp have the one that they had. */
+static bool same_bp(const struct quick *q)
+{
+	const struct tide_unwinder *u = q->u;
+	uint32_t i = u->bp_innermost < q->at ? u->bp_innermost : q->at;
+	for (; i && i >= u->bp_outermost; i--)
+		if (tide_needs_bp(u->rule[i]) && quick_bp(q, bp_at_frame(q, i)) != u->bp_value[i])
+			return false;
+	return true;
+}
+
+/* Frames inside of `at` are others now. */
+static void note_fresh_bp(struct tide_unwinder *u, uint32_t at, uint32_t depth)
+{
+	if (u->bp_innermost > at) {
+		u->bp_innermost = at;
+		while (u->bp_innermost >= u->bp_outermost && !tide_needs_bp(u->rule[u->bp_innermost]))
+			u->bp_innermost--;
+		if (u->bp_innermost < u->bp_outermost)
+			u->bp_innermost = 0;
+	}
+	for (uint32_t i = at + 1; i <= depth; i++)
+		tide_note_bp(u, i);
 }
 
 /* False: nothing is known but what *changed says. */
@@ -133,7 +172,7 @@ INLINE bool walk_quickly(struct tide_unwinder *u, const struct tide_regs *regs, 
 		return false;
 	uint32_t depth = q.at + (uint32_t)(q.fresh - u->fresh);
 	q.changed = q.at + 1;
-	bool quick = walk_out_in_place(&q, with_bp);
+	bool quick = walk_out_in_place(&q, with_bp) && (!with_bp || same_bp(&q));
 	*changed = q.changed;
 	if (__builtin_expect(!quick || depth > TIDE_STACK_MAX, 0))
 		return false;
@@ -147,7 +186,7 @@ INLINE bool walk_quickly(struct tide_unwinder *u, const struct tide_regs *regs, 
 			u->bp_value[i] = f->bp_value;
 	}
 	if (with_bp)
-		u->needing_bp = tide_count_bp(u, depth);
+		note_fresh_bp(u, q.at, depth);
 	return true;
 }
 
@@ -171,8 +210,8 @@ void tide_unwind(struct tide_unwinder *u, const struct tide_regs *regs, unsigned
 	}
 	bool quick = u->known && u->end != TIDE_WORD_CUT_LIMIT; /* and so there is a table of rules */
 	if (__builtin_expect(quick, 1))
-		quick = u->needing_bp ? walk_quickly_with_bp(u, regs, &changed)
-				      : walk_quickly(u, regs, &changed, false);
+		quick = u->bp_innermost ? walk_quickly_with_bp(u, regs, &changed)
+					: walk_quickly(u, regs, &changed, false);
 	if (__builtin_expect(quick && u->end == 0 && u->first == 1 && u->depth <= max, 1))
 		*ret = (struct tide_words){u->pc + 1, u->depth, changed - 1};
 	else if (quick)

@@ -41,7 +41,8 @@ struct tide_unwinder {
 	struct tide_stack_range stack; /* of the last walk */
 	uint32_t depth;                /* frames of the last walk, in [1] (outermost) .. [depth] */
 	uint32_t known;                /* `depth`, or 0 if the walk must not be gone by: it crossed a signal frame */
-	uint32_t needing_bp;           /* how many of them have a rule that needs bp */
+	/* those of them that have a rule that needs bp lie between these; innermost 0: there is none */
+	uint32_t bp_outermost, bp_innermost;
 	uint32_t generation;
 	uint64_t end;     /* 0, or the TIDE_WORD_CUT_* that stands for what is outside frame [1] */
 	bool end_is_cell; /* frame [1] returns to 0; sp[0] is behind the cell. Otherwise sp[0] is above all addresses */

@@ -135,7 +135,7 @@ static inline bool verify(const struct walk *w, uint32_t from, uint32_t *ret)
 		whole = w->fresh + from >= w->max;
 		last = whole ? w->fresh + from - w->max + 1 : 1;
 	}
-	if (__builtin_expect(u->needing_bp != 0, 0)) {
+	if (__builtin_expect(u->bp_innermost != 0, 0)) {
 		bool outside;
 		i = verify_with_bp(w, from, last, &outside);
 		whole = whole && outside;
@@ -233,8 +233,11 @@ static inline uint32_t remember(struct walk *w)
 		u->bp_value[at] = f->bp_value;
 		any_bp |= tide_needs_bp(f->rule);
 	}
-	if (__builtin_expect(u->needing_bp || any_bp, 0))
-		u->needing_bp = tide_count_bp(u, at);
+	if (__builtin_expect(u->bp_innermost || any_bp, 0)) {
+		u->bp_innermost = 0;
+		for (uint32_t i = 1; i <= at; i++)
+			tide_note_bp(u, i);
+	}
 	u->depth = at;
 	/* without a table of rules there is no quick walk, which goes by `known` */
 	bool table = atomic_load_explicit(&tide_rules, memory_order_relaxed) != NULL;

@@ -30,13 +30,15 @@ static inline bool tide_needs_bp(uint64_t rule)
 	return (rule & TIDE_PACKED_KIND) == TIDE_PACKED_STEP_BP;
 }
 
-/* How many of the outermost `depth` frames have a rule that needs bp. */
-static inline uint32_t tide_count_bp(const struct tide_unwinder *u, uint32_t depth)
+/* Frame i's rule may need bp. */
+static inline void tide_note_bp(struct tide_unwinder *u, uint32_t i)
 {
-	uint32_t n = 0;
-	for (uint32_t i = 1; i <= depth; i++)
-		n += tide_needs_bp(u->rule[i]);
-	return n;
+	if (!tide_needs_bp(u->rule[i]))
+		return;
+	if (!u->bp_innermost || i < u->bp_outermost)
+		u->bp_outermost = i;
+	if (i > u->bp_innermost)
+		u->bp_innermost = i;
 }
 
 /* Walks whatever way it takes, and remembers. `changed`: candidates from this one on have another pc than at the last walk, or stand
