@@ -138,6 +138,8 @@ static bool begin_zstd(void)
 	if (!ring.zstd && (ring.zstd = ZSTD_initStaticCCtx(ring.memory, ring.memory_len))) {
 		/* for ZSTD_compress2 only: the simple call has parameters of its own */
 		ZSTD_CCtx_setParameter(ring.zstd, ZSTD_c_compressionLevel, LEVEL);
+		/* on by default, but in a context that was made in given memory, where all parameters are 0 */
+		ZSTD_CCtx_setParameter(ring.zstd, ZSTD_c_contentSizeFlag, 1);
 		ZSTD_CCtx_setParameter(ring.zstd, ZSTD_c_literalCompressionMode, ZSTD_lcm_uncompressed);
 	}
 	return ring.zstd != NULL;
