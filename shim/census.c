@@ -118,6 +118,7 @@ static uint64_t resident(void)
 /* Whether a census by interval would tell anything new: RSS rose or fell, or it is long ago. */
 static bool is_worth_it(uint64_t now)
 {
+	tide_logfile_rest(); /* so that the log's own growth is no news either */
 	uint64_t rss = resident(), apart = rss > census.rss ? rss - census.rss : census.rss - rss;
 	bool moved = apart >= MOVED_LEAST && apart >= census.rss / MOVED_SHARE;
 	if (!moved && now < census.steady_ns)

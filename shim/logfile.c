@@ -309,6 +309,13 @@ void tide_logfile_is_filling(void)
 	tide_sys_madvise(tide_logfile.base, tide_logfile.geometry.file_size, MADV_HUGEPAGE);
 }
 
+void tide_logfile_rest(void)
+{
+	const struct tide_geometry *g = &tide_logfile.geometry;
+	tide_sys_madvise(tide_logfile_at(g->ring_off), g->ring_len,
+			 MADV_DONTNEED); /* of a shared mapping: nothing is lost */
+}
+
 bool tide_logfile_leave_parent(const struct tide_config *config)
 {
 	uint64_t parent_uid = tide_logfile.file_uid, size = tide_logfile.geometry.file_size;

@@ -35,6 +35,9 @@ bool tide_logfile_promote(const struct tide_config *);
 /* The ring is going to be written, page after page. Asks for big pages: a first touch costs 1 us for 4 KiB then, and some 20 us
  * without (ext4, Linux 6.18). One system call; nothing is lost if it fails. */
 void tide_logfile_is_filling(void);
+/* The ring's pages leave the program's RSS; the file keeps them, whoever writes meanwhile, and what is written next comes back a page at
+ * a time. Else RSS would grow by the whole log in time. Not while the log is private memory. One system call; errno unchanged. */
+void tide_logfile_rest(void);
 
 static inline void *tide_logfile_at(uint64_t offset)
 {
