@@ -4,6 +4,8 @@
 #define ZSTD_STATIC_LINKING_ONLY /* static contexts: nothing may allocate */
 #include <zstd.h>
 
+#include "candidates.h"
+#include "fault.h"
 #include "format/items.h"
 #include "logfile.h"
 #include "pass.h"
@@ -72,28 +74,53 @@ static uint32_t site_of(const struct tide_item *item)
 	return evict.number;
 }
 
-static void on_alloc(const struct tide_item *item)
+static void add_sum(uint32_t site, uint64_t allocs, uint64_t bytes)
 {
-	uint32_t site = site_of(item), count;
+	uint32_t count;
 	struct tide_site_sum *sum = &tide_sites_sums(&count)[site];
-	sum->allocs++;
-	sum->bytes += item->size;
+	sum->allocs += allocs;
+	sum->bytes += bytes;
 	sum->changed = true;
-	tide_pass.totals.allocs++;
-	tide_pass.totals.alloc_bytes += item->size;
-	_Atomic uint8_t *shadow = tide_shadow_find(item->addr);
+	tide_pass.totals.allocs += allocs;
+	tide_pass.totals.alloc_bytes += bytes;
+}
+
+/* In that epoch, which goes. */
+static void born(struct tide_carry_block *b, uint32_t epoch)
+{
+	_Atomic uint8_t *shadow = tide_shadow_find(b->addr);
 	if (!shadow) {
 		tide_pass.totals.unknown++;
 		return;
 	}
-	uint8_t tag = atomic_load_explicit(shadow, memory_order_relaxed);
-	bool again = tide_pass.carried[tag];
-	if (tag != tide_tag(evict.epoch, TIDE_TAG_FRESH) && !again)
-		return;
-	bool python = item->kind == TIDE_KIND_PYALLOC || item->kind == TIDE_KIND_PYREALLOC_ALLOC;
-	struct tide_carry_block b = {
-		item->addr, item->ticks, item->size, site, python ? TIDE_CARRY_BORN_PY : TIDE_CARRY_BORN, tag};
-	tide_carry_out(&b, again ? TIDE_CARRY_AGAIN : TIDE_CARRY_FRESH);
+	b->tag = atomic_load_explicit(shadow, memory_order_relaxed);
+	bool again = tide_pass.carried[b->tag];
+	if (b->tag == tide_tag(epoch, TIDE_TAG_FRESH) || again)
+		tide_carry_out(b, again ? TIDE_CARRY_AGAIN : TIDE_CARRY_FRESH);
+}
+
+static void known_block(struct tide_carry_block *b)
+{
+	born(b, tide_pass.epoch);
+}
+
+bool tide_evict_known(void)
+{
+	static const struct tide_candidates_use use = {add_sum, known_block};
+	return tide_candidates_take(tide_pass.epoch, &use);
+}
+
+static void on_alloc(const struct tide_item *item)
+{
+	uint32_t site = site_of(item);
+	add_sum(site, 1, item->size);
+	struct tide_carry_block b = {item->addr,
+				     item->ticks,
+				     item->size,
+				     site,
+				     tide_kind_is_pool(item->kind) ? TIDE_CARRY_BORN_PY : TIDE_CARRY_BORN,
+				     0};
+	born(&b, evict.epoch);
 }
 
 static void on_event(const struct tide_item *item)
@@ -136,6 +163,19 @@ void tide_evict_block(const struct tide_evicted_block *b)
 	}
 	if (number > *mark)
 		*mark = number;
+}
+
+void tide_evict_learn(const struct tide_raw *raw)
+{
+	struct tide_evicted_block block = {.payload = raw->bytes, .len = raw->len, .ticks = raw->ticks};
+	struct tide_item item;
+	begin(&block);
+	while (tide_items_next(&evict.items, &item) == 1) {
+		apply(&evict.native, &item.native);
+		apply(&evict.python, &item.python);
+		if ((fields_of[item.kind] & (TIDE_F_ADDR | TIDE_F_SIZE)) == (TIDE_F_ADDR | TIDE_F_SIZE))
+			site_of(&item);
+	}
 }
 
 bool tide_evict_is_frame(const struct tide_frame *f, uint32_t epoch, size_t room)
@@ -231,6 +271,7 @@ size_t tide_evict_frame(const struct tide_frame *f)
 	bool events = f->kind == TIDE_FRAME_EVENTS;
 	if (f->kind == TIDE_FRAME_CENSUS || (events && f->events_before + f->events <= tide_pass.mark[f->lane]))
 		return 0;
+	TIDE_FAULT("evict-decode");
 	if (!load(f, evict.raw)) {
 		tide_pass.totals.unreadable += events ? f->events : 0;
 		tide_pass.totals.unknown += events ? 0 : f->events_before; /* blocks that may live */

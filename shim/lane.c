@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "candidates.h"
 #include "fault.h"
 #include "format/sum.h"
 #include "init.h"
@@ -21,10 +22,14 @@
 /* Longest wait for a shared lane; whoever holds one may have lost its processor. */
 #define SHARED_TICKS (20 * TIDE_LOCK_TICKS)
 
+/* Lanes that have a digest; those beyond are decoded. */
+#define DIGESTS_MOST 256u
+
 __thread struct tide_self tide_self __attribute__((tls_model("initial-exec")));
 
 static struct {
 	struct tide_lane *all;
+	struct tide_digest *digests; /* NULL: no memory for them */
 	uint32_t count, shared;
 	atomic_uint next; /* of threads' own lanes: all below are taken, or were when last looked at */
 	_Atomic uint64_t
@@ -108,6 +113,8 @@ bool tide_lanes_init(void)
 	lanes.all = tide_sys_memory(sizeof *lanes.all * lanes.count);
 	/* without a key lanes are not given back, and threads share once all are taken: slower, never wrong */
 	lanes.has_key = lanes.all && pthread_key_create(&lanes.key, thread_ends) == 0;
+	lanes.digests =
+		tide_sys_memory(sizeof *lanes.digests * (lanes.count < DIGESTS_MOST ? lanes.count : DIGESTS_MOST));
 	return lanes.all != NULL;
 }
 
@@ -254,6 +261,8 @@ static void go_back(struct tide_lane *lane)
 	struct tide_items *items = tide_sys_mmap(need, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uint32_t committed = lane->block->committed, events = 0;
 	struct tide_item item;
+	if (lane->digest)
+		lane->digest->on = false;
 	lane->end = lane->at =
 		payload(lane) + committed; /* sealed before the next event: the encoder may have run ahead */
 	if (!items)
@@ -354,6 +363,11 @@ static void open_block(struct tide_lane *lane)
 	lane->tid = tide_self.tid;
 	tide_lane_set_epoch(lane, head.epoch);
 	tide_encode_reset(&lane->encoder, head.ticks);
+	lane->digest = lane->index < DIGESTS_MOST && lanes.digests && tide_candidates_wanted()
+			       ? &lanes.digests[lane->index]
+			       : NULL;
+	if (lane->digest)
+		tide_digest_begin(lane->digest, lane->tag, head.ticks);
 }
 
 void tide_lane_set_epoch(struct tide_lane *lane, uint32_t epoch)
@@ -381,6 +395,12 @@ struct tide_block *tide_lane_block(uint32_t index, uint32_t *ret_epoch)
 	return atomic_load_explicit((struct tide_block * _Atomic *)&lanes.all[index].block, memory_order_acquire);
 }
 
+static bool digest_is_whole(struct tide_lane *lane, const struct tide_raw *raw)
+{
+	tide_digest_close(lane->digest, &lane->encoder);
+	return tide_candidates_prepare(lane->digest, raw);
+}
+
 static bool seal(struct tide_lane *lane)
 {
 	struct tide_block *b = lane->block;
@@ -400,8 +420,13 @@ static bool seal(struct tide_lane *lane)
 		.ticks = b->ticks,
 		.epoch = b->epoch,
 	};
-	if (!tide_ring_put(&head, payload(lane), (size_t)(lane->at - payload(lane))))
+	struct tide_raw raw = {payload(lane), (size_t)(lane->at - payload(lane)), b->ticks};
+	bool known = lane->digest && digest_is_whole(lane, &raw);
+	const struct tide_frame *frame = tide_ring_put(&head, raw.bytes, raw.len);
+	if (!frame)
 		tide_count_loss(TIDE_LOSS_SEAL, lane->events);
+	else if (known)
+		tide_candidates_add(lane->digest, frame);
 	TIDE_FAULT("seal-put");
 	lane->events_before += lane->events;
 	open_block(lane);

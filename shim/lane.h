@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "digest.h"
 #include "format/encode.h"
 #include "format/layout.h"
 #include "lock.h"
@@ -39,6 +40,7 @@ struct tide_lane {
 	struct tide_py_stack python_stack;
 	struct tide_unwinder unwinder;
 	struct tide_encoder encoder;
+	struct tide_digest *digest; /* of its block; NULL: none is kept */
 	struct tide_kept python_kept;
 };
 

@@ -9,12 +9,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "candidates.h"
 #include "format/carry.h"
 #include "format/layout.h"
 #include "shadow.h"
 
 enum tide_pass_phase {
 	TIDE_PASS_NONE,
+	TIDE_PASS_KNOWN,      /* what is known without decoding (candidates.h) */
 	TIDE_PASS_SEGMENT,    /* frames of the segment: events; frames of carried blocks are noted */
 	TIDE_PASS_CARRIED,    /* those, the last first: of what was carried twice the last copy is the right one */
 	TIDE_PASS_STRADDLERS, /* frames of later segments whose block was begun by then */
@@ -33,6 +35,7 @@ struct tide_pass {
 	uint32_t noted_count;
 	uint64_t *mark;       /* by lane: events that are gone, or about to be */
 	bool full;            /* no room for more blocks */
+	bool knows;           /* what candidates.h has of its epoch is used */
 	uint8_t carried[256]; /* tags that this pass has given; a block that has one was found alive by it */
 	struct tide_carry_totals totals;
 };
@@ -50,6 +53,10 @@ struct tide_evicted_block { /* of a lane: a frame, or a staging block as far as 
 void tide_evict_block(const struct tide_evicted_block *);
 /* The same for a frame of any kind in the ring; what cannot be read is counted. Bytes looked at. */
 size_t tide_evict_frame(const struct tide_frame *);
+/* A page of what is known of the epoch. False: there is no more. */
+bool tide_evict_known(void);
+/* Numbers the sites of a block's allocations. */
+void tide_evict_learn(const struct tide_raw *);
 /* Of blocks sorted by address, one at each, those that are in no frame of this pass yet with a later time. How many, from block[0] on;
  * `room` is for TIDE_BLOCK_MAX bytes. */
 uint32_t tide_evict_newest(struct tide_carry_block *block, uint32_t count, uint8_t *room);

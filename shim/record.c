@@ -97,6 +97,8 @@ __attribute__((noinline)) static uint8_t *take(struct tide_lane *lane, uint8_t *
 	while (!atomic_compare_exchange_weak_explicit(at, &now, mine, memory_order_acq_rel, memory_order_relaxed));
 	*out++ = TIDE_KIND_SYNC;
 	out = tide_put_varint(out, mine >> 16);
+	if (lane->digest)
+		tide_digest_note(lane->digest, &lane->encoder);
 	tide_lane_sum(lane);
 	lane->since_tick = 0;
 	return tide_put_ticks(out, &lane->encoder, tide_ticks_ordered());
@@ -115,6 +117,8 @@ __attribute__((noinline)) static uint8_t *enter_epoch(struct tide_lane *lane, ui
 	atomic_thread_fence(memory_order_seq_cst);
 	uint32_t epoch = tide_ring_epoch();
 	tide_lane_set_epoch(lane, epoch);
+	if (lane->digest)
+		lane->digest->on = false; /* events of two epochs go at different times */
 	out = tide_put_tag(out, TIDE_KIND_EPOCH);
 	out = tide_put_ticks(out, &lane->encoder, tide_ticks());
 	lane->since_tick = 0;
@@ -134,6 +138,8 @@ static inline uint8_t *put_found(struct tide_lane *lane, uint8_t *out, uint8_t f
 __attribute__((noinline)) static uint8_t *tick(struct tide_lane *lane, uint8_t *out)
 {
 	uint32_t tid = tide_lane_tid();
+	if (lane->digest)
+		tide_digest_note(lane->digest, &lane->encoder);
 	tide_lane_sum(lane);
 	if (lane->epoch != tide_ring_epoch())
 		out = enter_epoch(lane, out);
@@ -303,6 +309,8 @@ static void record_rest(enum tide_kind kind, const struct tide_regs *regs, const
 			out = tide_put_varint(out, fields[2]);
 		if (has & TIDE_F_VALUE2)
 			out = tide_put_varint(out, fields[3]);
+		if (lane->digest)
+			lane->digest->others++;
 		tide_lane_commit(lane, out);
 	} else if (has & TIDE_F_STACK) {
 		forget(lane, &s);

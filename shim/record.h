@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "candidates.h"
 #include "format/items.h"
 #include "sample.h"
 #include "shadow.h"
@@ -62,6 +63,7 @@ static inline void tide_record_free(enum tide_kind kind, const void *addr)
 /* A realloc failed, and its block, of which tide_shadow_peek had said `known`, lives on. */
 static inline void tide_record_stays(const void *addr, uint8_t known)
 {
+	tide_candidates_spoil(known);
 	tide_shadow_set(addr, known);
 	if (tide_sample_mean && known != TIDE_TAG_NONE)
 		tide_sample_comes(addr);

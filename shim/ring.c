@@ -215,17 +215,17 @@ void tide_ring_publish(const struct tide_frame *head, size_t raw_len)
 	publish(head, raw_len);
 }
 
-bool tide_ring_put(const struct tide_frame *head, const void *raw, size_t raw_len)
+const struct tide_frame *tide_ring_put(const struct tide_frame *head, const void *raw, size_t raw_len)
 {
 	if (tide_logfile.is_private)
-		return false;
+		return NULL;
 	/* what lives must be safe before its segment goes, and packing is what that is done with: so before we pack */
 	if (!fits(ZSTD_compressBound(raw_len)))
 		tide_survive_force(TIDE_RING_SPARE + 1);
 	bool events = head->kind == TIDE_FRAME_EVENTS;
 	size_t packed = events ? pack_events(head->lane, raw, raw_len) : pack(raw, raw_len, false);
 	if (packed == 0 || !tide_ring_reserve(packed, TIDE_RING_SPARE))
-		return false;
+		return NULL;
 	if (!ring.filling && events) {
 		ring.filling = true;
 		tide_logfile_is_filling();
@@ -234,5 +234,5 @@ bool tide_ring_put(const struct tide_frame *head, const void *raw, size_t raw_le
 	if (events)
 		tide_survive_sealed(at, tide_ring_epoch());
 	tide_survive_work(sizeof *at + packed);
-	return true;
+	return at;
 }

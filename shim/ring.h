@@ -32,9 +32,9 @@ bool tide_ring_lock(bool wait);
 void tide_ring_unlock(void);
 
 /* Lock held. Compresses raw[raw_len] and publishes it as a frame. The caller fills in `head`: kind, encoding, lane, tid,
- * block_seq, events_before, events, epoch, mono_ns, ticks; the rest is set here. False: it did not compress, there is no
- * room, or the file is private memory; nothing was published. */
-bool tide_ring_put(const struct tide_frame *head, const void *raw, size_t raw_len);
+ * block_seq, events_before, events, epoch, mono_ns, ticks; the rest is set here. NULL: it did not compress, there is no
+ * room, or the file is private memory; nothing was published. Else where the frame is. */
+const struct tide_frame *tide_ring_put(const struct tide_frame *head, const void *raw, size_t raw_len);
 
 /* From a frame that was checked to the next. */
 static inline uint32_t tide_frame_span(const struct tide_frame *f)

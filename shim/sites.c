@@ -121,6 +121,16 @@ uint32_t tide_sites_number(uint64_t hash, const struct tide_site_stacks *s)
 	return number;
 }
 
+uint32_t tide_sites_find(uint64_t hash)
+{
+	return sites.slot[slot_of(hash | (hash == 0))];
+}
+
+bool tide_sites_known(uint64_t hash)
+{
+	return sites.count == sites.most || tide_sites_find(hash);
+}
+
 void tide_sites_define(void)
 {
 	if (sites.pending_len == 0)

@@ -15,8 +15,9 @@
 struct tide_site_sum {
 	uint64_t hash; /* never 0 */
 	uint64_t allocs, bytes;
-	uint32_t written; /* epoch of the segment with the newest copy of the sums; 0: there is none */
-	bool changed;     /* since then */
+	uint32_t written;  /* epoch of the segment with the newest copy of the sums; 0: there is none */
+	uint32_t page, at; /* candidates.c: where its sum of an epoch is, if it still is */
+	bool changed;      /* since then */
 };
 
 /* Words outermost first. */
@@ -32,6 +33,10 @@ void tide_sites_fork_child(void);
 
 /* The number of a site, 1, 2, ...; 0 when there are too many. */
 uint32_t tide_sites_number(uint64_t hash, const struct tide_site_stacks *);
+/* The same of a site that was numbered; 0: it was not. */
+uint32_t tide_sites_find(uint64_t hash);
+/* False: tide_sites_number would number it. */
+bool tide_sites_known(uint64_t hash);
 /* Writes the definitions of all sites met so far; before anything that names them is published. */
 void tide_sites_define(void);
 

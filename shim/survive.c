@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "candidates.h"
 #include "fault.h"
 #include "lane.h"
 #include "logfile.h"
@@ -49,6 +50,7 @@ bool tide_survive_init(void)
 	survive.at = (struct straddler *)(survive.cut + lanes);
 	survive.cap = cap;
 	tide_pass.noted = (uint32_t *)(survive.at + cap);
+	tide_candidates_init();
 	survive.usable = tide_evict_init() && tide_carry_out_init() &&
 			 tide_sites_init(sites > 1u << 20 ? 1u << 20 : (uint32_t)sites);
 	return survive.usable;
@@ -64,6 +66,7 @@ void tide_survive_fork_child(void)
 	survive.first = survive.count = 0;
 	tide_carry_out_reset();
 	tide_sites_fork_child();
+	tide_candidates_fork_child();
 }
 
 uint32_t tide_survive_done(void)
@@ -83,11 +86,34 @@ void tide_survive_sealed(const struct tide_frame *frame, uint32_t epoch)
 static void begin_pass(void)
 {
 	tide_pass.epoch = survive.done + 1;
-	tide_pass.phase = TIDE_PASS_SEGMENT;
+	tide_pass.phase = TIDE_PASS_KNOWN;
+	tide_pass.knows = tide_candidates_usable(tide_pass.epoch);
+	tide_pass.totals.frees += tide_pass.knows ? tide_candidates_frees(tide_pass.epoch) : 0;
 	tide_pass.offset = sizeof(struct tide_segment);
 	tide_pass.next = tide_pass.parts = tide_pass.noted_count = 0;
 	tide_pass.begun = tide_ring_epoch();
 	memset(tide_pass.carried, 0, sizeof tide_pass.carried);
+}
+
+static size_t next_known(void)
+{
+	if (tide_pass.knows && tide_evict_known())
+		return TIDE_PAGE / 4;
+	tide_pass.phase = TIDE_PASS_SEGMENT;
+	return 0;
+}
+
+/* All that a pass asks of the frame is known. */
+static bool pass_over(const struct tide_frame *f)
+{
+	uint64_t *mark = &tide_pass.mark[f->lane], end = f->events_before + f->events;
+	if (f->kind != TIDE_FRAME_EVENTS || f->epoch != tide_pass.epoch || !tide_pass.knows || !tide_candidates_have(f))
+		return false;
+	if (end > *mark) {
+		tide_pass.totals.events += end - *mark;
+		*mark = end;
+	}
+	return true;
 }
 
 /* Bytes looked at. */
@@ -105,7 +131,7 @@ static size_t next_frame(void)
 	if (carried)
 		tide_pass.noted[tide_pass.noted_count++] = tide_pass.offset;
 	tide_pass.offset += tide_frame_span(f);
-	return sizeof *f + (carried ? 0 : tide_evict_frame(f));
+	return sizeof *f + (carried || pass_over(f) ? 0 : tide_evict_frame(f));
 }
 
 static size_t next_carried(void)
@@ -134,7 +160,9 @@ static size_t next_straddler(void)
 		return 0;
 	const uint8_t *ring = tide_logfile_at(tide_logfile.geometry.ring_off);
 	const struct tide_frame *f = (const struct tide_frame *)(ring + (uint64_t)s->offset * TIDE_FRAME_ALIGN);
-	return tide_evict_is_frame(f, s->epoch, tide_logfile.geometry.segment_len) ? tide_evict_frame(f) : 0;
+	if (!tide_evict_is_frame(f, s->epoch, tide_logfile.geometry.segment_len))
+		return 0;
+	return pass_over(f) ? sizeof *f : tide_evict_frame(f);
 }
 
 static uint32_t committed(const struct tide_block *b)
@@ -210,6 +238,7 @@ static bool end_pass(void)
 	tide_control_add(TIDE_CTL_EVICTED_FRAMES, survive.frames);
 	survive.frames = 0;
 	survive.done = tide_pass.epoch;
+	tide_candidates_drop(tide_pass.epoch);
 	tide_pass.phase = TIDE_PASS_NONE;
 	return true;
 }
@@ -221,6 +250,9 @@ static bool piece(size_t *ret_read)
 	switch (tide_pass.phase) {
 	case TIDE_PASS_NONE:
 		begin_pass();
+		return true;
+	case TIDE_PASS_KNOWN:
+		*ret_read = next_known();
 		return true;
 	case TIDE_PASS_SEGMENT:
 		*ret_read = next_frame();

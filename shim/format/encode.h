@@ -12,6 +12,9 @@
 #define TIDE_DICT_BITS 10u /* slots of the dictionary, direct-mapped; a collision only costs a second literal */
 #define TIDE_WHERE_BITS 11u
 
+/* Allocations whose site and size are kept aside for who sums them up (digest.h). */
+#define TIDE_PENDING 32u
+
 #define TIDE_KEPT (TIDE_STACK_MAX + 2u)
 
 struct tide_dict_slot {
@@ -26,8 +29,10 @@ struct tide_encoder {
 	uint64_t last_native, last_python;
 	uint32_t dict_len;
 	uint32_t epoch; /* 0: never reset */
+	bool odd;       /* an address was not a multiple of 16: the model does not know all allocations */
 	struct tide_model model;
-	uint64_t next[TIDE_NEXTS];             /* tide_site_pair by the first of the two */
+	uint64_t pending_site[TIDE_PENDING], pending_size[TIDE_PENDING]; /* of the last, by model.allocs */
+	uint64_t next[TIDE_NEXTS];                                       /* tide_site_pair by the first of the two */
 	uint16_t where[1u << TIDE_WHERE_BITS]; /* of a unit's hash: its place in model.recent */
 	struct tide_dict_slot slot[1u << TIDE_DICT_BITS];
 	struct tide_stack_told native, python;
@@ -58,6 +63,7 @@ static inline void tide_encode_reset(struct tide_encoder *e, uint64_t ticks)
 	e->ticks = ticks;
 	e->last_native = e->last_python = 0;
 	e->dict_len = 0;
+	e->odd = false;
 	e->native.depth = e->native.agreed = e->python.depth = e->python.agreed = 0;
 	e->native.path[0] = e->python.path[0] = TIDE_PATH_NONE;
 }
@@ -176,9 +182,13 @@ static inline uint8_t *tide_put_stacks(uint8_t *out, uint8_t *tag, struct tide_e
 	return tide_put_delta(out, e, python_depth, python, &e->last_python);
 }
 
+static inline uint32_t tide_where_of(uint64_t unit)
+{
+	return (uint32_t)((unit * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - TIDE_WHERE_BITS));
+}
 static inline uint16_t *tide_where(struct tide_encoder *e, uint64_t unit)
 {
-	return &e->where[(unit * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - TIDE_WHERE_BITS)];
+	return &e->where[tide_where_of(unit)];
 }
 
 /* An address that is not told by distance or expectation. */
@@ -214,9 +224,13 @@ static inline uint8_t *tide_put_block(uint8_t *out, uint8_t *tag, struct tide_en
 		*tag |= TIDE_TAG_ADDR_EXPECTED;
 	else
 		out = tide_put_far(out, m, addr, m->frontier[c.pool]);
-	if (!(addr & 15)) {
+	if (__builtin_expect(!(addr & 15), 1)) {
 		*tide_where(e, unit) = (uint16_t)(m->allocs & (TIDE_RECENT - 1));
+		e->pending_site[m->allocs & (TIDE_PENDING - 1)] = site;
+		e->pending_size[m->allocs & (TIDE_PENDING - 1)] = size;
 		tide_learn_alloc(m, c, unit);
+	} else {
+		e->odd = true;
 	}
 	m->last_alloc = unit;
 	m->site = site;

@@ -13,6 +13,7 @@
 #include "format/layout.h"
 
 #define TIDE_BINS 128u      /* of free blocks by size: last in, first out, as allocators give them out again */
+#define TIDE_BINS_POOL 96u  /* from this one on: blocks in pymalloc pools */
 #define TIDE_BIN_DEPTH 7u   /* glibc's tcache_count */
 #define TIDE_RECENT 1024u   /* allocations that a free can name by distance */
 #define TIDE_SIZES 1024u    /* by stack: the last size asked for there */
@@ -64,7 +65,7 @@ static inline struct tide_class tide_class_of(uint64_t size, bool pool)
 {
 	if (pool) {
 		uint64_t units = (size + 15) >> 4;
-		return (struct tide_class){units, 96 + (units & 31), true};
+		return (struct tide_class){units, TIDE_BINS_POOL + (units & 31), true};
 	}
 	uint64_t units = size <= 24 ? 2 : (size + 23) >> 4;
 	return (struct tide_class){units, (uint32_t)(units < 66 ? units : 66 + units % 30), false};

@@ -1,0 +1,377 @@
+#include "candidates.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "logfile.h"
+#include "pass.h"
+#include "ring.h"
+#include "shadow.h"
+#include "sites.h"
+#include "survive.h"
+#include "sys.h"
+
+#define RING_SHARE 8u /* the pool has one byte for so many of the ring's */
+#define PAGES_LEAST 1024u
+#define SWEEP_PAGES 64u /* looked through for the dead with each block that is sealed, when room gets scarce */
+#define LATEST 16384u   /* candidates found by address; a hash */
+#define A_PAGE 63u
+
+struct sum {
+	uint32_t site, allocs;
+	uint64_t bytes;
+};
+
+/* Number 0 is none. */
+struct page {
+	uint32_t next, count, epoch;
+	uint32_t is_sums;
+	union {
+		struct tide_digest_block block[A_PAGE]; /* `when` counts from the epoch's base, both ways */
+		struct sum sum[A_PAGE];
+	} u;
+};
+_Static_assert(sizeof(struct page) == 1024, "no part of one is lost");
+
+struct list {
+	uint32_t first, last;
+};
+/* What is known of an epoch; kept modulo TIDE_SEGMENTS_MAX. */
+struct known {
+	uint32_t epoch;
+	uint64_t base; /* ticks >> TIDE_CARRY_SHIFT_FRESH */
+	uint64_t frees;
+	struct list blocks, sums;
+};
+struct latest {
+	uint64_t unit; /* address / 16 */
+	uint32_t page, at;
+};
+
+static struct {
+	struct page *page;           /* NULL: no memory */
+	uint32_t pages, fresh, free; /* fresh: the first that was never used; free: of the list of free ones */
+	uint32_t in_use;
+	struct known known[TIDE_SEGMENTS_MAX];
+	struct latest *latest;
+	uint64_t *frame; /* a bit for each unit of TIDE_FRAME_ALIGN in the ring: a frame that is known begins there */
+	uint32_t sweep_epoch, sweep_page; /* where the sweep goes on: behind this page */
+	_Atomic uint8_t spoiled[256];     /* by tag */
+} pool;
+
+static size_t frame_words(void)
+{
+	return tide_logfile.geometry.ring_len / TIDE_FRAME_ALIGN / 64 + 1;
+}
+
+void tide_candidates_init(void)
+{
+	uint32_t pages = (uint32_t)(tide_logfile.geometry.ring_len / RING_SHARE / sizeof(struct page));
+	pool.pages = pages < PAGES_LEAST ? PAGES_LEAST : pages;
+	size_t len = (pool.pages + 1) * sizeof(struct page);
+	uint8_t *memory = tide_sys_memory(len + LATEST * sizeof *pool.latest + frame_words() * sizeof *pool.frame);
+	if (!memory)
+		return;
+	pool.page = (struct page *)memory;
+	pool.latest = (struct latest *)(memory + len);
+	pool.frame = (uint64_t *)(pool.latest + LATEST);
+	pool.fresh = 1;
+}
+
+void tide_candidates_fork_child(void)
+{
+	pool.fresh = 1;
+	pool.free = pool.in_use = 0;
+	pool.sweep_epoch = pool.sweep_page = 0;
+	memset(pool.known, 0, sizeof pool.known);
+	for (uint32_t i = 0; i < 256; i++)
+		atomic_store_explicit(&pool.spoiled[i], 0, memory_order_relaxed);
+	for (size_t i = 0; pool.page && i < frame_words(); i++)
+		if (pool.frame[i]) /* reads break no page in two */
+			pool.frame[i] = 0;
+}
+
+bool tide_candidates_wanted(void)
+{
+	return pool.page && !tide_logfile.is_private && tide_ring_epoch() > tide_ring_segments() / 2;
+}
+
+static uint32_t left(void)
+{
+	return pool.pages - pool.in_use;
+}
+
+static void new_page(struct list *list, uint32_t epoch, bool is_sums)
+{
+	uint32_t number = pool.free;
+	if (number)
+		pool.free = pool.page[number].next;
+	else
+		number = pool.fresh++;
+	struct page *p = &pool.page[number];
+	p->next = p->count = 0;
+	p->epoch = epoch;
+	p->is_sums = is_sums;
+	if (list->last)
+		pool.page[list->last].next = number;
+	else
+		list->first = number;
+	list->last = number;
+	pool.in_use++;
+}
+
+static void free_page(uint32_t number)
+{
+	struct page *p = &pool.page[number];
+	p->count = p->epoch = 0;
+	p->next = pool.free;
+	pool.free = number;
+	pool.in_use--;
+}
+
+static struct known *known_of(uint32_t epoch)
+{
+	return &pool.known[epoch % TIDE_SEGMENTS_MAX];
+}
+
+/* There is room: tide_candidates_prepare saw to it. */
+static struct page *room_in(struct list *list, const struct known *k, uint32_t *ret_number)
+{
+	if (!list->last || pool.page[list->last].count == A_PAGE)
+		new_page(list, k->epoch, list == &k->sums);
+	*ret_number = list->last;
+	return &pool.page[list->last];
+}
+
+static bool is_alive(const struct tide_digest_block *b, uint8_t tag)
+{
+	return tide_shadow_peek((const void *)(b->key >> TIDE_DIGEST_SITE_BITS << 4)) == tag;
+}
+
+static void check_page(struct page *p, uint8_t tag)
+{
+	uint32_t kept = 0;
+	for (uint32_t i = 0; i < p->count; i++)
+		if (is_alive(&p->u.block[i], tag))
+			p->u.block[kept++] = p->u.block[i];
+	p->count = kept;
+}
+
+/* The page behind `before` in the epoch's list, 0: the first; not the last page, which is being filled. Returns the page to go on behind, UINT32_MAX: that
+ * was all. */
+static uint32_t sweep_one(struct known *k, uint32_t before)
+{
+	uint32_t number = before ? pool.page[before].next : k->blocks.first;
+	if (!number || number == k->blocks.last)
+		return UINT32_MAX;
+	struct page *p = &pool.page[number], *b = before ? &pool.page[before] : NULL;
+	check_page(p, tide_tag(k->epoch, TIDE_TAG_FRESH));
+	if (p->count && (!b || b->count + p->count > A_PAGE))
+		return number;
+	if (b) {
+		memcpy(&b->u.block[b->count], p->u.block, p->count * sizeof *p->u.block);
+		b->count += p->count;
+		b->next = p->next;
+	} else {
+		k->blocks.first = p->next;
+	}
+	free_page(number);
+	return before;
+}
+
+/* Some pages, the oldest epochs first, round and round. */
+static void sweep(void)
+{
+	uint32_t now = tide_ring_epoch(), done = tide_survive_done();
+	for (uint32_t i = 0; i < SWEEP_PAGES; i++) {
+		if (pool.sweep_epoch <= done || pool.sweep_epoch > now) {
+			pool.sweep_epoch = done + 1;
+			pool.sweep_page = 0;
+		}
+		struct known *k = known_of(pool.sweep_epoch);
+		bool taken = tide_pass.phase != TIDE_PASS_NONE && pool.sweep_epoch == tide_pass.epoch;
+		if (k->epoch == pool.sweep_epoch && !taken)
+			pool.sweep_page = sweep_one(k, pool.sweep_page);
+		else
+			pool.sweep_page = UINT32_MAX;
+		if (pool.sweep_page == UINT32_MAX) {
+			pool.sweep_epoch++;
+			pool.sweep_page = 0;
+		}
+	}
+}
+
+bool tide_candidates_prepare(const struct tide_digest *d, const struct tide_raw *raw)
+{
+	bool all = d->on;
+	if (pool.page && left() < pool.pages / 2)
+		sweep();
+	if (!all || left() < (d->count + d->sites) / A_PAGE + 4)
+		return false;
+	for (uint32_t i = 0; i < d->sites && all; i++)
+		all = tide_sites_known(d->site[d->used[i]].hash);
+	if (!all)
+		tide_evict_learn(raw);
+	return true;
+}
+
+static uint64_t unit_of_frame(const struct tide_frame *f)
+{
+	return ((uint64_t)((const uint8_t *)f - tide_logfile.base) - tide_logfile.geometry.ring_off) / TIDE_FRAME_ALIGN;
+}
+
+static void add_sum(struct known *k, uint32_t number, const struct tide_digest_site *s)
+{
+	uint32_t count;
+	struct tide_site_sum *site = &tide_sites_sums(&count)[number];
+	struct page *p = &pool.page[site->page];
+	struct sum *sum = &p->u.sum[site->at];
+	if (p->epoch != k->epoch || !p->is_sums || site->at >= p->count || sum->site != number ||
+	    sum->allocs + s->allocs < sum->allocs) {
+		p = room_in(&k->sums, k, &site->page);
+		site->at = p->count++;
+		sum = &p->u.sum[site->at];
+		*sum = (struct sum){.site = number};
+	}
+	sum->allocs += s->allocs;
+	sum->bytes += s->bytes;
+}
+
+/* Of an address that was given out again within the epoch one is kept, the later one. */
+static void add_block(struct known *k, const struct tide_digest_block *b)
+{
+	uint64_t unit = b->key >> TIDE_DIGEST_SITE_BITS;
+	struct latest *l = &pool.latest[(unit * UINT64_C(0x9e3779b97f4a7c15)) >> 50];
+	struct page *p = &pool.page[l->page];
+	if (l->unit == unit && p->epoch == k->epoch && !p->is_sums && l->at < p->count &&
+	    p->u.block[l->at].key >> TIDE_DIGEST_SITE_BITS == unit) {
+		if ((int32_t)b->when >> 1 >= (int32_t)p->u.block[l->at].when >> 1)
+			p->u.block[l->at] = *b;
+		return;
+	}
+	p = room_in(&k->blocks, k, &l->page);
+	l->unit = unit;
+	l->at = p->count;
+	p->u.block[p->count++] = *b;
+}
+_Static_assert(LATEST == UINT64_C(1) << 14, "add_block");
+
+static struct known *begin_known(const struct tide_digest *d, uint32_t epoch)
+{
+	struct known *k = known_of(epoch);
+	if (k->epoch != epoch) /* the one that was here was dropped */
+		*k = (struct known){.epoch = epoch, .base = d->base};
+	return k;
+}
+
+void tide_candidates_add(const struct tide_digest *d, const struct tide_frame *f)
+{
+	struct known *k = begin_known(d, f->epoch);
+	int64_t shift = (int64_t)(d->base - k->base);
+	if (shift > INT32_MAX / 4 || shift < -(INT32_MAX / 4))
+		return; /* an epoch of many seconds: nobody is in a hurry */
+	for (uint32_t i = 0; i < d->count; i++)
+		if (d->block[i].when > INT32_MAX / 2)
+			return;
+	static uint32_t number[TIDE_DIGEST_SITES];
+	for (uint32_t i = 0; i < d->sites; i++) {
+		const struct tide_digest_site *s = &d->site[d->used[i]];
+		number[d->used[i]] = tide_sites_find(s->hash);
+		add_sum(k, number[d->used[i]], s);
+	}
+	for (uint32_t i = 0; i < d->count; i++) {
+		struct tide_digest_block b = d->block[i];
+		uint32_t slot = b.key & ((1u << TIDE_DIGEST_SITE_BITS) - 1);
+		if (!is_alive(&b, d->tag))
+			continue;
+		b.key = b.key - slot + number[slot];
+		b.when += (uint32_t)((int32_t)shift * 2);
+		add_block(k, &b);
+	}
+	k->frees += f->events - d->taken - d->others;
+	uint64_t at = unit_of_frame(f);
+	pool.frame[at / 64] |= UINT64_C(1) << (at % 64);
+}
+
+void tide_candidates_spoil(uint8_t tag)
+{
+	atomic_store_explicit(&pool.spoiled[tag], 1, memory_order_relaxed);
+}
+
+bool tide_candidates_usable(uint32_t epoch)
+{
+	return pool.page && known_of(epoch)->epoch == epoch &&
+	       !atomic_load_explicit(&pool.spoiled[tide_tag(epoch, TIDE_TAG_FRESH)], memory_order_relaxed);
+}
+
+uint64_t tide_candidates_frees(uint32_t epoch)
+{
+	return known_of(epoch)->frees;
+}
+
+bool tide_candidates_have(const struct tide_frame *f)
+{
+	uint64_t at = unit_of_frame(f);
+	return pool.frame[at / 64] >> (at % 64) & 1;
+}
+
+static void use_blocks(const struct known *k, const struct page *p, void (*use)(struct tide_carry_block *))
+{
+	for (uint32_t i = 0; i < p->count; i++) {
+		const struct tide_digest_block *b = &p->u.block[i];
+		struct tide_carry_block block = {
+			.addr = b->key >> TIDE_DIGEST_SITE_BITS << 4,
+			.ticks = (k->base + (uint64_t)(int64_t)((int32_t)b->when >> 1)) << TIDE_CARRY_SHIFT_FRESH,
+			.size = b->size,
+			.site = b->key & ((1u << TIDE_DIGEST_SITE_BITS) - 1),
+			.op = b->when & 1 ? TIDE_CARRY_BORN_PY : TIDE_CARRY_BORN,
+		};
+		use(&block);
+	}
+}
+
+static uint32_t take_first(struct list *list)
+{
+	uint32_t number = list->first;
+	list->first = number ? pool.page[number].next : 0;
+	list->last = list->first ? list->last : 0;
+	return number;
+}
+
+bool tide_candidates_take(uint32_t epoch, const struct tide_candidates_use *use)
+{
+	struct known *k = known_of(epoch);
+	uint32_t number = take_first(&k->sums);
+	struct page *p = &pool.page[number];
+	for (uint32_t i = 0; number && i < p->count; i++)
+		use->sum(p->u.sum[i].site, p->u.sum[i].allocs, p->u.sum[i].bytes);
+	if (!number) {
+		number = take_first(&k->blocks);
+		p = &pool.page[number];
+		if (number)
+			use_blocks(k, p, use->block);
+	}
+	if (number)
+		free_page(number);
+	return number != 0;
+}
+
+static void forget_frames(uint32_t epoch)
+{
+	size_t words = tide_logfile.geometry.segment_len / TIDE_FRAME_ALIGN / 64; /* whole ones: pages of the file */
+	memset(&pool.frame[(epoch - 1) % tide_ring_segments() * words], 0, words * sizeof *pool.frame);
+}
+
+void tide_candidates_drop(uint32_t epoch)
+{
+	struct known *k = known_of(epoch);
+	uint32_t number;
+	if (!pool.page)
+		return;
+	while (k->epoch == epoch && ((number = take_first(&k->sums)) || (number = take_first(&k->blocks))))
+		free_page(number);
+	if (k->epoch == epoch)
+		k->epoch = 0;
+	forget_frames(epoch);
+	atomic_store_explicit(&pool.spoiled[tide_tag(epoch, TIDE_TAG_FRESH)], 0, memory_order_relaxed);
+}
