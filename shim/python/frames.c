@@ -30,15 +30,17 @@ static bool name(struct tide_py_stack *s, uint32_t i)
 	for (; i < s->depth; i++) {
 		s->known[i] = tide_py_stack_word(s, i);
 		whole = whole && s->known[i];
-		if (s->known[i] && !tide_word_code(s->known[i]))
+		if (s->known[i] && !tide_word_code(s->known[i])) {
 			s->seen[i].at = UINT64_MAX; /* no frame's: asked again the next time */
+			tide_py_stack_doubt(s);
+		}
 	}
 	return whole;
 }
 
 void tide_python_words(struct tide_py_stack *s, struct tide_kept *k, unsigned max, struct tide_words *ret)
 {
-	uint32_t same = tide_py_stack_update(s, tide_py.thread_state(), max);
+	uint32_t same = tide_py_stack_update(s, tide_py_frame_of(tide_py.thread_state()), max);
 	bool was_whole = s->whole, whole = name(s, same) && !s->base;
 	for (uint32_t i = 0; whole && !was_whole && i < same; i++)
 		whole = s->known[i] != 0;

@@ -76,9 +76,9 @@ void tide_py_codes_fork_child(void);
 /* sites.c */
 #define TIDE_PY_SITE_UNKNOWN 0u
 #define TIDE_PY_SITE_OVERFLOW UINT16_MAX
-/* A block of at most 512 bytes that the calling thread, which has the GIL, was just given: if it is in an arena, its mark gets
- * the site of the thread's stack, which is made at its first sight. */
-void tide_py_mark(const void *block);
+/* A block of at most 512 bytes that the calling thread, which has the GIL, was just given, or NULL; it is returned. If it is in an
+ * arena, its mark gets the site of the thread's stack, which is made at its first sight. */
+void *tide_py_mark(void *block);
 void tide_py_sites_init(void);
 /* A set of sites, by number. */
 struct tide_py_site_set {

@@ -43,10 +43,13 @@ static inline struct tide_py_unit *tide_py_unit_slot(uintptr_t number)
 static inline uint16_t *tide_py_mark_of(const void *block)
 {
 	uintptr_t at = (uintptr_t)block, number = at >> tide_py_marks.shift;
-	struct tide_py_unit *u = tide_py_unit_slot(number);
-	if (__builtin_expect(atomic_load_explicit(&u->number, memory_order_relaxed) != number, 0))
-		return NULL;
-	return u->marks + (at & ((UINT64_C(1) << tide_py_marks.shift) - 1)) / TIDE_PY_GRANULE;
+	struct tide_py_unit *u = &tide_py_marks.unit[number % TIDE_PY_UNIT_SLOTS];
+	if (__builtin_expect(atomic_load_explicit(&u->number, memory_order_acquire) != number, 0)) {
+		u = tide_py_unit_slot(number);
+		if (!atomic_load_explicit(&u->number, memory_order_relaxed))
+			return NULL;
+	}
+	return u->marks + (at - (number << tide_py_marks.shift)) / TIDE_PY_GRANULE;
 }
 
 #endif

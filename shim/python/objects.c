@@ -65,53 +65,30 @@ static void on_free(void *ctx, void *block)
 
 /* ---- sites: a wrapper for each domain, so that the inner free can stay in its place with its own ctx ---- */
 
-static inline void mark(const void *block, size_t size)
-{
-	if (__builtin_expect(size <= POOL_BLOCK_MOST && block && tide_on(), 1))
-		tide_py_mark(block);
-}
-
-static void *mem_malloc(void *ctx, size_t size)
-{
-	void *block = inner[DOMAIN_MEM].malloc(ctx, size);
-	mark(block, size);
-	return block;
-}
-
-static void *mem_calloc(void *ctx, size_t count, size_t size)
-{
-	void *block = inner[DOMAIN_MEM].calloc(ctx, count, size);
-	mark(block, count * size);
-	return block;
-}
-
-static void *mem_realloc(void *ctx, void *block, size_t size)
-{
-	void *now = inner[DOMAIN_MEM].realloc(ctx, block, size);
-	mark(now, size);
-	return now;
-}
-
-static void *obj_malloc(void *ctx, size_t size)
-{
-	void *block = inner[DOMAIN_OBJ].malloc(ctx, size);
-	mark(block, size);
-	return block;
-}
-
-static void *obj_calloc(void *ctx, size_t count, size_t size)
-{
-	void *block = inner[DOMAIN_OBJ].calloc(ctx, count, size);
-	mark(block, count * size);
-	return block;
-}
-
-static void *obj_realloc(void *ctx, void *block, size_t size)
-{
-	void *now = inner[DOMAIN_OBJ].realloc(ctx, block, size);
-	mark(now, size);
-	return now;
-}
+/* What is bigger is none of ours, and the call leaves no frame of ours on the stack that malloc's hook tells. */
+#define WRAPPERS(name, domain)                                                              \
+	static void *name##_malloc(void *ctx, size_t size)                                  \
+	{                                                                                   \
+		if (__builtin_expect(size > POOL_BLOCK_MOST, 0))                            \
+			return inner[domain].malloc(ctx, size);                             \
+		return tide_py_mark(inner[domain].malloc(ctx, size));                       \
+	}                                                                                   \
+	static void *name##_calloc(void *ctx, size_t count, size_t size)                    \
+	{                                                                                   \
+		size_t bytes;                                                               \
+		if (__builtin_mul_overflow(count, size, &bytes) || bytes > POOL_BLOCK_MOST) \
+			return inner[domain].calloc(ctx, count, size);                      \
+		return tide_py_mark(inner[domain].calloc(ctx, count, size));                \
+	}                                                                                   \
+	static void *name##_realloc(void *ctx, void *block, size_t size)                    \
+	{                                                                                   \
+		if (size > POOL_BLOCK_MOST)                                                 \
+			return inner[domain].realloc(ctx, block, size);                     \
+		return tide_py_mark(inner[domain].realloc(ctx, block, size));               \
+	}
+WRAPPERS(mem, DOMAIN_MEM)
+WRAPPERS(obj, DOMAIN_OBJ)
+#undef WRAPPERS
 
 static struct tide_py_allocator wrapper_of(int domain)
 {

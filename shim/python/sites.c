@@ -24,7 +24,7 @@
 #define FIRST_SLOTS 4096u
 #define SITES_MOST (TIDE_PY_SITE_OVERFLOW - 1u)
 #define MEMO 2048u
-#define LOOK_EVERY 4096u /* allocations between looks at the clock, a power of two */
+#define LOOK_EVERY 4096u /* of a thread's allocations, between looks at the clock */
 #define BATCH 65536u     /* bytes of one PYSTACKS definition */
 
 struct node {
@@ -40,9 +40,21 @@ struct memo {
 	uint32_t code; /* in mine.known */
 };
 
+/* The last block's stack, if its innermost frame is marked (stack.h): while that stands, it is enough to look at that frame. */
+struct last {
+	const uint8_t *frame; /* NOWHERE: there is none, or its site's number is no more */
+	uint64_t at;
+	int32_t mark;
+	uint32_t deaths;
+	uint16_t site;
+};
+#define NOWHERE ((const uint8_t *)1)
+
 /* Of one thread; given back when it ends. */
 struct mine {
 	struct tide_py_stack stack; /* known[i]: the node of the stack up to frame i */
+	struct last last;
+	uint32_t until_look; /* blocks */
 	struct memo memo[MEMO];
 	const struct tide_py_known *known; /* tide_py_known, when what is in the memo was looked up */
 	struct mine *next;                 /* free ones */
@@ -69,7 +81,6 @@ static struct {
 	uint32_t cut; /* the node of CUT_LIMIT below the root */
 	struct mine *free, *all;
 	uint8_t *batch;
-	uint32_t calls; /* racy, and only ever approximate */
 	pthread_key_t key;
 	bool has_key;
 } tree;
@@ -142,7 +153,6 @@ void tide_py_sites_init(void)
 	tree.defined = tide_sys_memory(2 * sizeof *tree.defined);
 	tree.swept = tree.defined + 1;
 	tree.nodes = 1;
-	tree.calls = LOOK_EVERY - 1;
 	if (!tree.node || !tree.site_node || !tree.spare || !tree.defined || !grow() ||
 	    !(tree.cut = child_of(0, TIDE_WORD_CUT_LIMIT)))
 		tree.node = NULL;
@@ -159,6 +169,7 @@ static struct mine *take_mine(void)
 		m = tree.free;
 		tree.free = m->next;
 	} else if ((m = tide_sys_memory(sizeof *m))) {
+		m->until_look = tree.all ? LOOK_EVERY : 1; /* the first block of all tells something */
 		m->all = tree.all;
 		tree.all = m;
 	}
@@ -166,6 +177,7 @@ static struct mine *take_mine(void)
 	if (!m)
 		return NULL;
 	m->stack.alone = true;
+	m->last.frame = NOWHERE;
 	self.mine = m;
 	if (tree.has_key)
 		pthread_setspecific(tree.key,
@@ -198,6 +210,8 @@ static void take_back(const struct tide_py_site_set *live)
 		n->site = 0;
 		tree.spare[tree.spares++] = (uint16_t)site;
 	}
+	for (struct mine *m = tree.all; m; m = m->all)
+		m->last.frame = NOWHERE;
 }
 
 /* Half of the numbers are in use: which are still needed? At most one part in fifty of the time is spent on finding out. */
@@ -238,14 +252,20 @@ __attribute__((noinline)) static uint32_t learn(struct mine *m, uint32_t parent,
 	return node;
 }
 
+/* The code object has not died since. */
+static inline bool is_as_known(const struct mine *m, const struct memo *k)
+{
+	uint32_t id = atomic_load_explicit(&m->known[k->code].id, memory_order_relaxed);
+	return id == tide_word_code(tree.node[k->node].word);
+}
+
 static inline uint32_t node_of(struct mine *m, uint32_t parent, uint32_t i)
 {
 	uint64_t at = m->stack.seen[i].at;
 	const struct memo *k = memo_of(m, parent, at);
 	const struct node *n = &tree.node[k->node];
 	if (__builtin_expect(k->at == at && k->node && (n->parent == parent || n->parent == tree.cut), 1) &&
-	    __builtin_expect(
-		    atomic_load_explicit(&m->known[k->code].id, memory_order_relaxed) == tide_word_code(n->word), 1))
+	    __builtin_expect(is_as_known(m, k), 1))
 		return k->node;
 	return learn(m, parent, i);
 }
@@ -319,39 +339,90 @@ static inline uint16_t site_of(uint32_t node)
 	return __builtin_expect(site != 0, 1) ? site : new_site(node);
 }
 
-/* The stack has changed, or there is none. */
-__attribute__((noinline)) static void mark_changed(struct mine *m, uint16_t *at, uint32_t same)
+__attribute__((noinline)) static void *look(struct mine *m, void *block)
 {
-	*at = site_of(name_frames(m, same));
-	if (!m->stack.depth)
-		tide_record_look(); /* an interpreter that finalizes runs without frames */
-}
-
-__attribute__((noinline)) static void look(const void *block)
-{
+	m->until_look = LOOK_EVERY;
 	tide_py_learn_skew(block);
 	tide_adopt_file(); /* a forked child that allocates so much is worth a log, though it wrote few events */
 	tide_record_look();
+	return block;
 }
 
-void tide_py_mark(const void *block)
+/* The block has its mark. */
+static inline void *done(struct mine *m, void *block)
+{
+	return __builtin_expect(--m->until_look == 0, 0) ? look(m, block) : block;
+}
+
+/* A thread's first block, or one of a thread that can have no stack. */
+__attribute__((noinline)) static struct mine *first_of_thread(const void *block)
 {
 	uint16_t *at = tide_py_mark_of(block);
-	struct mine *m = self.mine;
-	if (!at)
-		return;
-	if (__builtin_expect(!m, 0) && !(m = take_mine())) {
+	struct mine *m = at ? take_mine() : NULL;
+	if (at && !m)
 		*at = TIDE_PY_SITE_UNKNOWN;
-		return;
-	}
+	return m;
+}
+
+/* *at becomes the site of a stack that is not known to be the last block's. */
+static void mark_as_found(struct mine *m, uint16_t *at, const uint8_t *frame)
+{
 	struct tide_py_stack *s = &m->stack;
-	uint32_t limit = tide_config.stack_limit, same = tide_py_stack_update(s, limit ? own_state() : NULL, limit);
-	if (__builtin_expect(same == s->depth && same, 1))
-		*at = site_of((uint32_t)s->known[same - 1]);
-	else
-		mark_changed(m, at, same);
-	if (__builtin_expect(++tree.calls % LOOK_EVERY == 0, 0))
-		look(block);
+	uint32_t limit = tide_config.stack_limit, same = tide_py_stack_update(s, limit ? frame : NULL, limit);
+	uint32_t node = same == s->depth && same ? (uint32_t)s->known[same - 1] : name_frames(m, same);
+	*at = site_of(node);
+	m->last.frame = NOWHERE;
+	if (!s->depth)
+		tide_record_look(); /* an interpreter that finalizes runs without frames */
+	else if (*at != TIDE_PY_SITE_UNKNOWN && *at != TIDE_PY_SITE_OVERFLOW && s->mark)
+		m->last = (struct last){frame, s->seen[s->depth - 1].at, s->mark, s->deaths, *at};
+}
+
+__attribute__((noinline)) static void *mark_slowly(void *block, const uint8_t *frame)
+{
+	struct mine *m = self.mine ? self.mine : first_of_thread(block);
+	uint16_t *at = m ? tide_py_mark_of(block) : NULL;
+	if (!at)
+		return block;
+	mark_as_found(m, at, frame);
+	return done(m, block);
+}
+
+/* The last block's innermost frame is at another instruction: all outside it stands. */
+__attribute__((noinline)) static void *mark_moved(struct mine *m, void *block)
+{
+	struct tide_py_stack *s = &m->stack;
+	uint32_t i = s->depth - 1, parent = i ? (uint32_t)s->known[i - 1] : s->base ? tree.cut : 0;
+	uint64_t at = tide_py_instruction(m->last.frame);
+	const struct memo *k = memo_of(m, parent, at);
+	const struct node *n = &tree.node[k->node];
+	uint16_t *mark = tide_py_mark_of(block);
+	if (!mark || k->at != at || !k->node || n->parent != parent || !n->site ||
+	    m->known != atomic_load_explicit(&tide_py_known, memory_order_acquire) || !is_as_known(m, k))
+		return mark_slowly(block, m->last.frame);
+	s->seen[i].at = m->last.at = at;
+	s->known[i] = k->node;
+	*mark = m->last.site = n->site;
+	return done(m, block);
+}
+
+void *tide_py_mark(void *block)
+{
+	struct mine *m = self.mine;
+	if (__builtin_expect(!block || !tide_on(), 0))
+		return block;
+	const uint8_t *frame = tide_py_frame_of(own_state());
+	uint32_t deaths = atomic_load_explicit(&tide_py.code_deaths, memory_order_relaxed);
+	if (__builtin_expect(!m || m->last.frame != frame || m->last.deaths != deaths, 0) ||
+	    __builtin_expect(tide_py_running(frame) != m->last.mark, 0))
+		return mark_slowly(block, frame);
+	if (__builtin_expect(tide_py_instruction(frame) != m->last.at, 0))
+		return mark_moved(m, block);
+	uint16_t *mark = tide_py_mark_of(block);
+	if (__builtin_expect(!mark, 0))
+		return block;
+	*mark = m->last.site;
+	return done(m, block);
 }
 
 /* ---- definitions (FORMAT.md 4, PYSTACKS) ---- */
@@ -441,7 +512,8 @@ void tide_py_sites_fork_child(void)
 	if (tree.defined)
 		memset(tree.defined, 0, sizeof *tree.defined);
 	tree.free = NULL;
-	tree.calls = 0;
+	if (self.mine)
+		self.mine->until_look = LOOK_EVERY;
 	for (struct mine *m = tree.all; m; m = m->all) {
 		if (m == self.mine)
 			continue;

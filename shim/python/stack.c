@@ -34,23 +34,16 @@ static uint32_t base_for(uint32_t depth, uint32_t limit)
 	return (depth - limit + step - 1) / step * step;
 }
 
-bool tide_py_verify_slowly(struct tide_py_stack *s, uint32_t last, uint32_t *ret_same)
+/* Numbers that no frame has from the interpreter (-1), nor from another stack of ours. */
+static int32_t new_mark(void)
 {
-	enum tide_py_how how = (enum tide_py_how)s->how;
-	struct tide_py_places p = tide_py_places_of(tide_py.version, how);
-	uint32_t same = last + 1;
-	for (uint32_t i = same; i-- > 0;) {
-		struct tide_py_seen *e = &s->seen[i];
-		uint64_t at = tide_py_at_of(p, e->frame, how);
-		if (at != e->at) {
-			e->at = at;
-			same = i;
-		}
-		if ((uintptr_t)tide_py_pointer_at(e->frame, p.back) != e->back)
-			return false;
-	}
-	*ret_same = same;
-	return true;
+	static _Atomic uint32_t given;
+	return -2 - (int32_t)(atomic_fetch_add_explicit(&given, 1, memory_order_relaxed) & INT32_MAX / 2);
+}
+
+void tide_py_stack_doubt(struct tide_py_stack *s)
+{
+	s->mark = new_mark();
 }
 
 /* Adds the `count` frames of s->fresh inside of what is kept. */
@@ -63,8 +56,10 @@ static void append(struct tide_py_stack *s, uint32_t count)
 		const uint8_t *frame = s->fresh[count];
 		s->place[place_of(frame)] = (uint16_t)s->depth;
 		s->empty[s->depth] = v->owner >= 0 && frame[v->owner] == v->owner_skipped;
-		s->seen[s->depth++] = (struct tide_py_seen){frame, 0, (uintptr_t)tide_py_pointer_at(frame, p.back),
-							    tide_py_at_of(p, frame, how)};
+		s->seen[s->depth] = (struct tide_py_seen){frame, (uintptr_t)tide_py_pointer_at(frame, p.back),
+							  tide_py_at_of(p, frame, how)};
+		s->depth++;
+		tide_py_put_mark(s, frame, how);
 	}
 }
 
@@ -95,6 +90,7 @@ TIDE_PY_INLINE uint32_t walk_as(struct tide_py_stack *s, const uint8_t *first, u
 		if (base_for(s->base + i + 1 + fresh, limit) != s->base || !tide_py_verify(v, s, i, &same, how))
 			break;
 		s->depth = i + 1;
+		tide_py_put_mark(s, frame, how);
 		append(s, fresh);
 		return same;
 	}
@@ -114,6 +110,8 @@ uint32_t tide_py_stack_walk(struct tide_py_stack *s, const uint8_t *first, uint3
 		return walk_as(s, first, limit, TIDE_PY_BY_ADDRESS);
 	default:
 		s->how = (uint8_t)how_of(tide_py.version, s);
+		if (s->how != TIDE_PY_BY_INDEX)
+			tide_py_stack_doubt(s);
 		return walk_anew(s, first, limit);
 	}
 }

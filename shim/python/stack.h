@@ -4,6 +4,16 @@
  * The last walk is kept. When a new one comes to a frame that was in it, the frames outside that one are compared (which
  * frame, which code, which instruction) instead of being looked up again. That is exact: all that is kept of a frame is a
  * function of what is compared, as long as no code object has died, and then everything is forgotten (codes.c).
+ *
+ * From 3.11 on most of that is spared by marks. A frame has the place of its stack's top, which the interpreter keeps in a register
+ * while the frame runs, calls of C functions included; meanwhile the frame says -1, or anything negative: that is all that
+ * its readers (the garbage collector) ask. The interpreter stores a place, not negative, when it makes the frame, and whenever
+ * the frame calls Python code without leaving the evaluation loop, yields, or ends; it stores -1 whenever the frame goes on after
+ * that (Python/ceval.c: SET_LOCALS_FROM_FRAME; pycore_frame.h: _PyFrame_SetStackPointer, _PyFrame_InitializeSpecials). So we
+ * store a number of our own, negative and no other stack's, in a frame that runs: as long as it is there, the frame
+ * is in the call that it was in, and none of the frames outside it can have moved. They need not be looked at. The one exception is a
+ * trace function that assigns f_lineno of the frame it was called for: what it allocates after that, before it returns, is told
+ * with the line of before.
  */
 #ifndef TIDE_PYTHON_STACK_H
 #define TIDE_PYTHON_STACK_H
@@ -16,8 +26,7 @@
 #define TIDE_PY_PLACES 256u
 
 struct tide_py_seen {
-	_Alignas(16) const uint8_t *frame;
-	uint64_t spare;
+	const uint8_t *frame;
 	uint64_t back; /* the frame that called it, as the frame itself has it */
 	uint64_t at;   /* code and instruction in one: tide_py_at_of() in compare.h */
 };
@@ -27,8 +36,9 @@ struct tide_py_stack {
 	uint32_t depth; /* frames that are kept, outermost first */
 	uint32_t base;  /* frames outside of these */
 	uint32_t deaths;
-	uint8_t how; /* enum tide_py_how, chosen at the first walk */
-	bool whole;  /* the user's: the stack's words are known[0 .. depth) */
+	uint8_t how;  /* enum tide_py_how, chosen at the first walk */
+	bool whole;   /* the user's: the stack's words are known[0 .. depth) */
+	int32_t mark; /* ours, in frames, negative; 0 with versions that have no place for it */
 	bool alone; /* the user's: no native stack is told with this one, so what only their merge needs is not compared */
 	uint16_t place[TIDE_PY_PLACES]; /* by a frame's address: where it may be kept */
 	struct tide_py_seen seen[TIDE_STACK_MAX];
@@ -39,8 +49,8 @@ struct tide_py_stack {
 
 /* What tide_py_stack_update (compare.h) leaves: the innermost frame is not the one that it was, or its callers are others. */
 uint32_t tide_py_stack_walk(struct tide_py_stack *, const uint8_t *frame, uint32_t limit);
-/* tide_py_verify (compare.h), when some entry further out has changed: one by one. */
-bool tide_py_verify_slowly(struct tide_py_stack *, uint32_t last, uint32_t *ret_same);
+/* Kept frames are to be looked at one and all the next time. */
+void tide_py_stack_doubt(struct tide_py_stack *);
 
 /* The code object of entry i; NULL: runs none. */
 const uint8_t *tide_py_stack_code(const struct tide_py_stack *s, uint32_t i);

@@ -40,4 +40,7 @@ enum {
 	TIDE_PY_TP_FLAGS = 168
 };
 
+/* int in a frame of 3.11 to 3.13: negative while it runs (stack.h). */
+enum { TIDE_PY_RUNNING_AT = 64 };
+
 #endif
