@@ -119,11 +119,11 @@ def jobs(args, directory, scratch):
     for s in servers.all_of(scale):
         if args.quick and not names:
             s.without = {**servers.too_slow(), **s.without}
-        yield "servers", s.key, s.title, s.missing(), lambda s=s: servers.compare(s, min(rounds, 5 if scale > 1 else 3), 4 * budget, picked(s), scratch)
+        yield "servers", s.key, s.title, s.missing(), lambda s=s: servers.compare(s, min(rounds, 5), 4 * budget, picked(s), scratch)
     if not args.quick or args.only:
         yield "instructions", "instructions", "instructions an event", instructions.missing(), lambda: instructions.measure_all(directory, scratch)
     yield "startup", "startup", "start-up of true and python3 -c pass", None, lambda: decode.measure_startup(scratch, 3 * rounds, 2 * budget)
-    yield "decode", "decode", "reading a log", None, lambda: decode.measure_decode(scratch, args.decode_millions, min(rounds, 3))
+    yield "decode", "decode", "reading a log", None, lambda: decode.measure_decode(scratch, args.decode_millions, 2 if args.quick else 3)
 
 
 def go(args, results):
@@ -149,17 +149,17 @@ def go(args, results):
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="tools/bench")
-    parser.add_argument("--quick", action="store_true", help="small programs, 5 rounds; not those that no target is of, nor servers under slow peers")
+    parser.add_argument("--quick", action="store_true", help="small programs, 3 rounds; not those that no target is of, nor servers under slow peers")
     parser.add_argument("--only", metavar="REGEX", help="only what has a matching key; --list shows the keys")
     parser.add_argument("--tools", metavar="NAMES", help="only these variants, with commas (tidemark,heaptrack)")
     parser.add_argument("--list", action="store_true", help="keys of programs and variants, and which are missing here")
-    parser.add_argument("--rounds", type=int, help="rounds (5, or 9 without --quick); a peer that is slow gets as many as fit in 1 s (8 s), at least one")
+    parser.add_argument("--rounds", type=int, help="rounds (3, or 9 without --quick); a peer that is slow gets as many as fit in 0.5 s (8 s), at least one")
     parser.add_argument("--json", metavar="FILE", help="results; what FILE holds already of other keys is kept")
     parser.add_argument("--readme", metavar="FILE", help="run nothing: write the tables of README.md and tests/bench/README.md from these results")
     args = parser.parse_args()
-    args.rounds = args.rounds or (5 if args.quick else 9)
+    args.rounds = args.rounds or (3 if args.quick else 9)
     args.scale = 1 if args.quick else 3
-    args.budget = 1.0 if args.quick else 8.0
+    args.budget = 0.5 if args.quick else 8.0
     args.decode_millions = 8 if args.quick else 25
     return args
 
