@@ -119,7 +119,7 @@ def jobs(args, directory, scratch):
     for s in servers.all_of(scale):
         if args.quick and not names:
             s.without = {**servers.too_slow(), **s.without}
-        yield "servers", s.key, s.title, s.missing(), lambda s=s: servers.compare(s, min(rounds, 5), 4 * budget, picked(s), scratch)
+        yield "servers", s.key, s.title, s.missing(), lambda s=s: servers.compare(s, 2 if args.quick else 5, 4 * budget, picked(s), scratch)
     if not args.quick or args.only:
         yield "instructions", "instructions", "instructions an event", instructions.missing(), lambda: instructions.measure_all(directory, scratch)
     yield "startup", "startup", "start-up of true and python3 -c pass", None, lambda: decode.measure_startup(scratch, 3 * rounds, 2 * budget)
