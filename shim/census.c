@@ -118,7 +118,6 @@ static uint64_t resident(void)
 /* Whether a census by interval would tell anything new: RSS rose or fell, or it is long ago. */
 static bool is_worth_it(uint64_t now)
 {
-	tide_logfile_rest(); /* so that the log's own growth is no news either */
 	uint64_t rss = resident(), apart = rss > census.rss ? rss - census.rss : census.rss - rss;
 	bool moved = apart >= MOVED_LEAST && apart >= census.rss / MOVED_SHARE;
 	if (!moved && now < census.steady_ns)
@@ -169,6 +168,8 @@ void tide_census(enum tide_census_reason reason)
 		return;
 	if (!tide_trylock(&census.lock))
 		return;
+	if (!always)
+		tide_logfile_rest(); /* the log's own growth is no news either */
 	if (always || census.forked || is_worth_it(now))
 		census.ended |= take(census.forked && !always ? TIDE_CENSUS_FORK : reason, now) && ends;
 	else

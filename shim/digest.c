@@ -5,8 +5,8 @@
 #include "format/carry.h"
 #include "shadow.h"
 
-#define CHECK_EVERY \
-	512u /* allocations: fewer than the encoder remembers, which tells which are the last at their address */
+/* Allocations: fewer than the encoder remembers, which tells which are the last at their address. */
+#define CHECK_EVERY 512u
 _Static_assert(CHECK_EVERY + TIDE_PENDING <= TIDE_RECENT, "all since the last check are remembered");
 #define NO_SLOT UINT32_MAX
 

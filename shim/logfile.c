@@ -312,8 +312,8 @@ void tide_logfile_is_filling(void)
 void tide_logfile_rest(void)
 {
 	const struct tide_geometry *g = &tide_logfile.geometry;
-	tide_sys_madvise(tide_logfile_at(g->ring_off), g->ring_len,
-			 MADV_DONTNEED); /* of a shared mapping: nothing is lost */
+	/* of a shared mapping: nothing is lost */
+	tide_sys_madvise(tide_logfile_at(g->ring_off), g->ring_len, MADV_DONTNEED);
 }
 
 bool tide_logfile_leave_parent(const struct tide_config *config)

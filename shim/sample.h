@@ -19,8 +19,8 @@
 extern uint64_t tide_sample_mean;
 
 struct tide_draw {
-	uint64_t
-		room; /* bytes before the next point: the allocation that has more is of the sample. 0 also: none was drawn */
+	/* Bytes before the next point: the allocation that has more is of the sample. 0 also: none was drawn. */
+	uint64_t room;
 	uint64_t random; /* 0: the thread has not drawn yet */
 };
 extern __thread struct tide_draw tide_draw __attribute__((tls_model("initial-exec")));
