@@ -289,7 +289,7 @@ bool tide_merge_init(struct tide_merge *m, struct tide_lane *lane, uint32_t lane
 	m->ready.lane = calloc((size_t)lanes + 1, sizeof *m->ready.lane);
 	m->vain.lane = calloc((size_t)lanes + 1, sizeof *m->vain.lane);
 	m->lane_waiters = calloc((size_t)lanes + 1, sizeof *m->lane_waiters);
-	m->word = calloc(TIDE_WORDS, sizeof *m->word);
+	m->word = malloc(TIDE_WORDS * sizeof *m->word); /* a megabyte, cleared once, by tide_merge_start */
 	if (m->ready.lane && m->vain.lane && m->lane_waiters && m->word)
 		return true;
 	tide_merge_release(m);

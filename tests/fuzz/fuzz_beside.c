@@ -67,7 +67,7 @@ static void read_frames(const struct tide_beside *b, size_t size)
 	tide_scratch_release(&scratch);
 }
 
-static char directory[] = "/tmp/tidemark-fuzz-XXXXXX", log_path[64], path[64];
+static char directory[48], log_path[64], path[64];
 
 static void clean_up(void)
 {
@@ -75,15 +75,22 @@ static void clean_up(void)
 	rmdir(directory);
 }
 
+/* In memory where that can be had: a disk makes ten times fewer inputs a second. */
+static void find_place(void)
+{
+	snprintf(directory, sizeof directory, "%s/tidemark-fuzz-XXXXXX",
+		 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	if (!mkdtemp(directory))
+		abort();
+	snprintf(log_path, sizeof log_path, "%s/x.tide", directory);
+	snprintf(path, sizeof path, "%s/x.census", directory);
+	atexit(clean_up);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (!*path) {
-		if (!mkdtemp(directory))
-			abort();
-		snprintf(log_path, sizeof log_path, "%s/x.tide", directory);
-		snprintf(path, sizeof path, "%s/x.census", directory);
-		atexit(clean_up);
-	}
+	if (!*path)
+		find_place();
 	if (size == 0)
 		return 0;
 	uint8_t *file = malloc(size);
