@@ -5,6 +5,7 @@ import peers
 import targets
 
 BEGIN, END = "<!-- figures: written by tools/bench --readme, not by hand -->", "<!-- end of figures -->"
+FEW = 100_000  # events of a program, below which its start and end outweigh them
 TITLES = {v.name: v.title for v in peers.VARIANTS}
 
 
@@ -95,6 +96,13 @@ def text(results):
     return "\n".join(lines)
 
 
+def an_event(ns, events):
+    """What an event costs, as far as it can be told: of few events it is what a process costs; below 0 there is noise only."""
+    if ns is None or ns < 0:
+        return "-"
+    return number(ns, 1) if events and events >= FEW else "(few events)"
+
+
 def short_rows(results):
     for entry in results.get("workloads", {}).values():
         if "missing" in entry or "tidemark" not in entry["tools"]:
@@ -102,8 +110,9 @@ def short_rows(results):
         tools = entry["tools"]
         ours = tools["tidemark"]
         peers_ = [median(tools[n], "cpu_ratio") if n in tools else "-" for n in ("heaptrack", "gperftools", "jemalloc_all", "tracemalloc")]
-        yield [entry["title"], with_spread(ours["cpu_ratio"]), median(ours, "ns_per_event", 1), number(ours.get("bytes_per_event")), peers_[0],
-               number(tools.get("heaptrack", {}).get("ns_per_event_later"), 1), *peers_[1:]]
+        ns, theirs = ours.get("ns_per_event", {}).get("median"), tools.get("heaptrack", {}).get("ns_per_event_later")
+        yield [entry["title"], with_spread(ours["cpu_ratio"]), an_event(ns, entry["events"]), number(ours.get("bytes_per_event")), peers_[0],
+               an_event(theirs, entry["events"]), *peers_[1:]]
 
 
 def readme(results):
