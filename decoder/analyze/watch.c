@@ -81,7 +81,7 @@ enum tide_status tide_watch_init(struct tide_watch *w, struct tide_analysis *a, 
 	w->has_caches = tide_glibc_of(tide_log_process(log)->allocator, &glibc);
 	if (w->has_caches)
 		tide_caches_init(&w->caches, &glibc);
-	if (w->has_caches && tide_log_thread_count(log))
+	if (w->has_caches && tide_log_thread_count(log) > 1) /* on two cores reading is as much as all else */
 		w->aside = tide_aside_new(&w->caches);
 	return TIDE_OK;
 }

@@ -1,15 +1,30 @@
 #include "read/crew.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 #define AHEAD_OPS (UINT32_C(1) << 17) /* of all lanes together, about */
-#define AHEAD_MOST 16u                /* chunks of a lane */
+#define AHEAD_MOST 32u                /* chunks of a way */
+#define ENOUGH 8u                     /* chunks to wake up for */
+#define WAYS_OPS (UINT32_C(1) << 12)  /* so many must a lane have ahead to be worth more than one way */
 
 /* ---- with the lock held ---- */
 
+/* A way in which somebody could fill a chunk; the sooner it is needed the better. NULL: none. */
+static struct tide_way *idle_way(struct tide_ahead *a, uint32_t most)
+{
+	for (uint32_t i = 0; i < a->ways; i++) {
+		struct tide_way *w = &a->way[(a->at + i) % a->ways];
+		if (!w->busy && !w->ended && w->chunks < most)
+			return w;
+	}
+	return NULL;
+}
+
+/* Not for a chunk or two: waking a thread costs more than to fill one. */
 static void want(struct tide_crew *c, struct tide_ahead *a)
 {
-	if (a->wanted || a->busy || a->ended || a->chunks > c->chunks_ahead / 2)
+	if (a->wanted || !idle_way(a, c->chunks_ahead / 2 + 1))
 		return;
 	a->wanted = true;
 	a->next = NULL;
@@ -58,59 +73,88 @@ static void throw_in(struct tide_crew *c, struct tide_chunk *list)
 	}
 }
 
-/* Fills one chunk of a lane that is busy; lets go of the lock meanwhile. NULL: no memory. */
-static struct tide_chunk *fill(struct tide_crew *c, struct tide_ahead *a, struct tide_scratch *scratch)
+/* What was handed over once is in the caches of the core that took it, and comes back from there line by line, slower than an
+ * operation is unpacked: filled elsewhere and copied, the lines come together. */
+static void fill_by_copy(struct tide_crew *c, struct tide_way *w, struct tide_scratch *s, struct tide_chunk *chunk)
+{
+	if (!s->draft)
+		s->draft = tide_chunk_new(c->chunk_ops);
+	if (!s->draft)
+		return tide_feed_fill(w->feed, c->env, s, chunk);
+	tide_feed_fill(w->feed, c->env, s, s->draft);
+	tide_chunk_copy(chunk, s->draft);
+}
+
+/* Fills one chunk of a way that is not busy; lets go of the lock meanwhile. NULL: no memory. */
+static struct tide_chunk *fill(struct tide_crew *c, struct tide_way *w, struct tide_scratch *scratch)
 {
 	struct tide_chunk *chunk = c->spare;
 	if (chunk)
 		c->spare = chunk->next;
+	w->busy = true;
 	pthread_mutex_unlock(&c->lock);
 	if (!chunk)
 		chunk = tide_chunk_new(c->chunk_ops);
 	if (chunk) {
 		chunk->next = NULL;
-		tide_feed_fill(a->feed, c->env, scratch, chunk);
+		fill_by_copy(c, w, scratch, chunk);
 	}
 	pthread_mutex_lock(&c->lock);
-	a->ended = a->ended || !chunk || chunk->last || chunk->load == TIDE_LOAD_NOMEM;
+	w->busy = false;
+	w->ended = w->ended || !chunk || chunk->last || chunk->load == TIDE_LOAD_NOMEM;
 	return chunk;
 }
 
-static void append(struct tide_ahead *a, struct tide_chunk *chunk)
+/* The same for later. True: the block goes on, and so may the caller. */
+static bool fill_ahead(struct tide_crew *c, struct tide_way *w, struct tide_scratch *scratch)
 {
-	if (a->last)
-		a->last->next = chunk;
-	else
-		a->first = chunk;
-	a->last = chunk;
-	a->chunks++;
+	struct tide_chunk *chunk = fill(c, w, scratch);
+	bool more = chunk && !chunk->ends && !w->ended && w->chunks + 1 < c->chunks_ahead;
+	if (chunk) {
+		if (w->last)
+			w->last->next = chunk;
+		else
+			w->first = chunk;
+		w->last = chunk;
+		w->chunks++;
+	}
+	if (c->waiting && (!more || w->chunks >= c->enough))
+		pthread_cond_signal(&c->filled);
+	return more;
 }
 
+/* Block by block, for what unpacking one has learned is in this core's caches. */
 static void work_on(struct tide_crew *c, struct tide_ahead *a, struct tide_scratch *scratch)
 {
-	a->busy = true;
-	while (!a->ended && !c->ending && a->chunks < c->chunks_ahead) {
-		struct tide_chunk *chunk = fill(c, a, scratch);
-		if (chunk)
-			append(a, chunk);
-		if (c->waiting)
-			pthread_cond_signal(&c->filled);
-	}
-	a->busy = false;
-	if (c->waiting)
-		pthread_cond_signal(&c->filled);
+	struct tide_way *w;
+	while (!c->ending && (w = idle_way(a, c->chunks_ahead)))
+		while (fill_ahead(c, w, scratch) && !c->ending)
+			;
+}
+
+/* A new thread may be left on its maker's core for longer than a log takes to read: away from there, and then wherever it likes. */
+static void leave_core(int core)
+{
+	cpu_set_t mine, others;
+	if (core < 0 || core >= CPU_SETSIZE || sched_getaffinity(0, sizeof mine, &mine) != 0)
+		return;
+	others = mine;
+	CPU_CLR(core, &others);
+	if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0)
+		sched_setaffinity(0, sizeof mine, &mine);
 }
 
 static void *work(void *arg)
 {
 	struct tide_crew *c = arg;
 	struct tide_scratch scratch = {0};
+	leave_core(c->core);
 	pthread_mutex_lock(&c->lock);
 	while (!c->ending) {
 		struct tide_ahead *a = next_wanted(c);
 		if (!a)
 			pthread_cond_wait(&c->work, &c->lock);
-		else if (!a->busy)
+		else
 			work_on(c, a, &scratch);
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -129,8 +173,11 @@ struct tide_crew *tide_crew_new(unsigned threads, const struct tide_feed_env *en
 		free(thread);
 		return NULL;
 	}
-	uint32_t ahead = AHEAD_OPS / chunk_ops / (lanes ? lanes : 1);
-	*c = (struct tide_crew){.thread = thread, .env = env, .chunk_ops = chunk_ops};
+	uint32_t ahead = AHEAD_OPS / chunk_ops / (lanes ? lanes : 1), ways = threads + 1;
+	*c = (struct tide_crew){.thread = thread, .env = env, .chunk_ops = chunk_ops, .core = sched_getcpu()};
+	ways = ways < TIDE_WAYS_MOST ? ways : TIDE_WAYS_MOST;
+	c->ways = ahead * chunk_ops < WAYS_OPS ? 1 : ways;
+	ahead /= c->ways;
 	c->chunks_ahead = ahead < 1 ? 1 : ahead > AHEAD_MOST ? AHEAD_MOST : ahead;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->work, NULL);
@@ -165,52 +212,82 @@ void tide_crew_free(struct tide_crew *c)
 	free(c);
 }
 
-static void wait_filled(struct tide_crew *c)
+static void wait_filled(struct tide_crew *c, uint32_t enough)
 {
 	c->waiting = true;
+	c->enough = enough;
 	pthread_cond_wait(&c->filled, &c->lock);
 	c->waiting = false;
 }
 
-static struct tide_chunk *pop(struct tide_ahead *a)
+static struct tide_chunk *pop(struct tide_way *w)
 {
-	struct tide_chunk *chunk = a->first;
-	a->first = chunk->next;
-	if (!a->first)
-		a->last = NULL;
-	a->chunks--;
+	struct tide_chunk *chunk = w->first;
+	w->first = chunk->next;
+	if (!w->first)
+		w->last = NULL;
+	w->chunks--;
 	chunk->next = NULL;
 	return chunk;
+}
+
+bool tide_crew_open(struct tide_crew *c, struct tide_ahead *a, const struct tide_blocks_of *blocks)
+{
+	for (; a->ways < c->ways; a->ways++)
+		if (!(a->way[a->ways].feed = tide_feed_new(blocks, a->ways, c->ways)))
+			return false;
+	return true;
+}
+
+/* Something to do while another fills what is needed. False: nothing is. */
+static bool help(struct tide_crew *c, struct tide_ahead *a, struct tide_scratch *scratch)
+{
+	struct tide_way *w = idle_way(a, c->chunks_ahead);
+	for (struct tide_ahead *other = c->first; !w && other; other = other->next)
+		w = idle_way(other, c->chunks_ahead);
+	if (w)
+		fill_ahead(c, w, scratch);
+	return w != NULL;
 }
 
 struct tide_chunk *tide_crew_take(struct tide_crew *c, struct tide_ahead *a, struct tide_scratch *scratch,
 				  struct tide_chunk *spare)
 {
+	struct tide_way *w = &a->way[a->at];
 	struct tide_chunk *chunk;
 	pthread_mutex_lock(&c->lock);
 	throw_in(c, spare);
-	while (!a->first && a->busy)
-		wait_filled(c);
-	if (a->first) {
-		chunk = pop(a);
-	} else { /* sooner done than waited for */
-		a->busy = true;
-		chunk = fill(c, a, scratch);
-		a->busy = false;
-	}
 	want(c, a);
+	while (!w->first && w->busy)
+		if (!help(c, a, scratch))
+			wait_filled(c, ENOUGH);
+	chunk = w->first ? pop(w) : fill(c, w, scratch); /* sooner done than waited for */
+	if (chunk && chunk->ends)
+		a->at = (a->at + 1) % a->ways;
 	pthread_mutex_unlock(&c->lock);
 	return chunk;
+}
+
+static bool is_busy(const struct tide_ahead *a)
+{
+	for (uint32_t i = 0; i < a->ways; i++)
+		if (a->way[i].busy)
+			return true;
+	return false;
 }
 
 void tide_crew_close(struct tide_crew *c, struct tide_ahead *a)
 {
 	pthread_mutex_lock(&c->lock);
 	unwant(c, a);
-	a->ended = true;
-	while (a->busy)
-		wait_filled(c);
-	throw_in(c, a->first);
+	for (uint32_t i = 0; i < a->ways; i++)
+		a->way[i].ended = true;
+	while (is_busy(a))
+		wait_filled(c, 0);
+	for (uint32_t i = 0; i < a->ways; i++)
+		throw_in(c, a->way[i].first);
 	pthread_mutex_unlock(&c->lock);
-	*a = (struct tide_ahead){.feed = a->feed};
+	for (uint32_t i = 0; i < a->ways; i++)
+		tide_feed_free(a->way[i].feed);
+	*a = (struct tide_ahead){0};
 }

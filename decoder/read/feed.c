@@ -22,6 +22,7 @@ void tide_scratch_release(struct tide_scratch *s)
 {
 	ZSTD_freeDCtx(s->zstd);
 	free(s->stored);
+	tide_chunk_free(s->draft);
 	*s = (struct tide_scratch){0};
 }
 
@@ -56,11 +57,14 @@ enum tide_load tide_frame_load(const struct tide_frame_at *frame, const struct t
 	return env->running && !still_there(frame, env->file) ? TIDE_LOAD_GONE : TIDE_LOAD_BAD;
 }
 
-struct tide_feed *tide_feed_new(const struct tide_blocks_of *blocks)
+struct tide_feed *tide_feed_new(const struct tide_blocks_of *blocks, uint32_t first, uint32_t step)
 {
 	struct tide_feed *feed = calloc(1, sizeof *feed);
-	if (feed)
+	if (feed) {
 		feed->blocks = *blocks;
+		feed->next_block = first;
+		feed->step = step;
+	}
 	return feed;
 }
 
@@ -92,9 +96,9 @@ static void open_next(struct tide_feed *feed, const struct tide_feed_env *env, s
 		      struct tide_chunk *c)
 {
 	const struct tide_block *staged = &feed->blocks.staging->head;
-	uint32_t i = feed->next_block;
+	uint64_t i = feed->next_block;
 	if (i < feed->blocks.frames) {
-		c->load = open_frame(feed, i, env, s);
+		c->load = open_frame(feed, (uint32_t)i, env, s);
 	} else if (i == feed->blocks.frames && feed->blocks.staging->taken) {
 		tide_unpack_begin(&feed->unpack, feed->blocks.staging->payload, staged->committed, staged->ticks,
 				  staged->tid, staged->events);
@@ -102,7 +106,8 @@ static void open_next(struct tide_feed *feed, const struct tide_feed_env *env, s
 		c->last = true;
 		return;
 	}
-	feed->next_block++;
+	feed->block = (uint32_t)i;
+	feed->next_block += feed->step;
 	feed->reading = c->load == TIDE_LOAD_OK;
 	c->begins = true;
 }
@@ -120,5 +125,5 @@ void tide_feed_fill(struct tide_feed *feed, const struct tide_feed_env *env, str
 		tide_unpack_chunk(&feed->unpack, c);
 		feed->reading = !c->ends;
 	}
-	c->block = feed->next_block - 1;
+	c->block = feed->block;
 }

@@ -1,6 +1,7 @@
 /*
  * feed.h - the producing side of a lane: its blocks in order, each read, checked, decompressed and unpacked into chunks. Knows
- * nothing of other lanes and changes nothing that they share, so that any thread may do it ahead of the merge.
+ * nothing of other lanes and changes nothing that they share, so that any thread may do it ahead of the merge. A block needs none
+ * before it, so several feeds may share a lane's blocks: each takes every so manyth.
  */
 #ifndef TIDE_READ_FEED_H
 #define TIDE_READ_FEED_H
@@ -36,19 +37,22 @@ struct tide_scratch {
 	ZSTD_DCtx *zstd;
 	uint8_t *stored; /* payload as stored */
 	size_t stored_cap;
+	struct tide_chunk *draft; /* the crew's */
 };
 void tide_scratch_release(struct tide_scratch *);
 
 struct tide_feed {
 	struct tide_blocks_of blocks;
-	uint32_t next_block; /* `frames`: the staging block is next; frames + 1: none is */
-	bool reading;        /* block next_block - 1 has more */
+	uint64_t next_block; /* `frames`: the staging block is next */
+	uint32_t step;       /* from one block of its own to the next */
+	uint32_t block;      /* the one that is read */
+	bool reading;        /* it has more */
 	uint8_t *raw;
 	size_t raw_cap;
 	struct tide_unpack unpack;
 };
-/* NULL: no memory. */
-struct tide_feed *tide_feed_new(const struct tide_blocks_of *);
+/* For blocks first, first + step, and so on. NULL: no memory. */
+struct tide_feed *tide_feed_new(const struct tide_blocks_of *, uint32_t first, uint32_t step);
 void tide_feed_free(struct tide_feed *); /* NULL is fine */
 /* What comes next: all of *chunk is set but `next`. */
 void tide_feed_fill(struct tide_feed *, const struct tide_feed_env *, struct tide_scratch *, struct tide_chunk *);

@@ -148,10 +148,9 @@ static void drop_chunks(struct tide_lane *lane, struct tide_lane_env *env)
 static void close_lane(struct tide_lane *lane, struct tide_lane_env *env)
 {
 	drop_chunks(lane, env);
-	if (env->crew && lane->feed)
+	if (lane->ahead.ways)
 		tide_crew_close(env->crew, &lane->ahead);
 	tide_feed_free(lane->feed);
-	lane->ahead.feed = NULL;
 	free(lane->node);
 	free(lane->pair);
 	lane->feed = NULL;
@@ -256,14 +255,21 @@ uint64_t tide_lane_evicted(const struct tide_lane *lane)
 	return before > lane->from ? before : lane->from;
 }
 
-int tide_lane_advance(struct tide_lane *lane, struct tide_lane_env *env)
+/* False: no memory. */
+static bool open_lane(struct tide_lane *lane, struct tide_lane_env *env)
 {
 	struct tide_blocks_of blocks = {lane->frame, lane->frames, &lane->staging};
-	if (!lane->feed) {
-		lane->feed = lane->ahead.feed = tide_feed_new(&blocks);
-		if (!lane->feed)
-			return TIDE_ERR_NOMEM;
-	}
+	if (env->crew)
+		return lane->ahead.ways || tide_crew_open(env->crew, &lane->ahead, &blocks);
+	if (!lane->feed)
+		lane->feed = tide_feed_new(&blocks, 0, 1);
+	return lane->feed != NULL;
+}
+
+int tide_lane_advance(struct tide_lane *lane, struct tide_lane_env *env)
+{
+	if (!open_lane(lane, env))
+		return TIDE_ERR_NOMEM;
 	if (lane->chunk && lane->run < lane->chunk->runs) {
 		uint32_t first = (uint32_t)(lane->op - lane->chunk->op); /* extras before it are passed already */
 		pass_extras(lane, first, run_end(lane->chunk, lane->run));

@@ -55,7 +55,7 @@ struct tide_lane {
 	uint64_t limit;        /* events ever of this lane to show; UINT64_MAX all */
 
 	/* what is read: chunks follow each other from `chunk` */
-	struct tide_feed *feed; /* NULL: not begun, or at its end */
+	struct tide_feed *feed; /* NULL: not begun, or at its end, or a crew reads */
 	struct tide_ahead ahead;
 	struct tide_chunk *chunk;
 	uint32_t run;    /* of the chunk */

@@ -1,10 +1,12 @@
 #include "read/unpack.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* New nodes that one item can bring: two stacks. */
 #define NODES_AN_ITEM (2 * (TIDE_STACK_MAX + 2u))
 #define FIRST_WORDS 256u
+#define APART 128u /* bytes: two lines, which are fetched together */
 
 static const uint32_t known_kinds =
 #define TIDE_ITEM_BIT(id, number, text, what) UINT32_C(1) << (number) |
@@ -14,33 +16,46 @@ _Static_assert(TIDE_KINDS == 32, "a bit a kind");
 
 /* ---- chunks ---- */
 
+static size_t aligned(size_t bytes)
+{
+	return (bytes + APART - 1) / APART * APART;
+}
+
+/* One piece of memory, for no line of a chunk may be in use by two threads. */
 struct tide_chunk *tide_chunk_new(uint32_t cap)
 {
-	struct tide_chunk *c = calloc(1, sizeof *c);
-	if (!c)
-		return NULL;
-	c->cap = cap;
-	c->op = malloc(cap * sizeof *c->op);
-	c->run = malloc(cap * sizeof *c->run);
-	c->extra = malloc(cap * sizeof *c->extra);
-	c->pair = malloc(cap * sizeof *c->pair);
-	c->node = malloc((cap + (size_t)NODES_AN_ITEM) * sizeof *c->node);
-	if (c->op && c->run && c->extra && c->pair && c->node)
-		return c;
-	tide_chunk_free(c);
-	return NULL;
+	size_t op = aligned(sizeof(struct tide_chunk)), run = op + aligned(cap * sizeof(struct tide_op));
+	size_t extra = run + aligned(cap * sizeof(struct tide_run));
+	size_t pair = extra + aligned(cap * sizeof(struct tide_extra));
+	size_t node = pair + aligned(cap * sizeof(struct tide_new_pair));
+	size_t end = node + aligned((cap + (size_t)NODES_AN_ITEM) * sizeof(struct tide_new_node));
+	char *at = aligned_alloc(APART, end);
+	struct tide_chunk *c = (struct tide_chunk *)at;
+	if (c)
+		*c = (struct tide_chunk){.op = (struct tide_op *)(at + op),
+					 .run = (struct tide_run *)(at + run),
+					 .extra = (struct tide_extra *)(at + extra),
+					 .pair = (struct tide_new_pair *)(at + pair),
+					 .node = (struct tide_new_node *)(at + node),
+					 .cap = cap};
+	return c;
 }
 
 void tide_chunk_free(struct tide_chunk *c)
 {
-	if (!c)
-		return;
-	free(c->op);
-	free(c->run);
-	free(c->extra);
-	free(c->pair);
-	free(c->node);
 	free(c);
+}
+
+void tide_chunk_copy(struct tide_chunk *to, const struct tide_chunk *from)
+{
+	struct tide_chunk was = *to;
+	*to = *from;
+	to->next = NULL;
+	to->op = memcpy(was.op, from->op, from->ops * sizeof *from->op);
+	to->run = memcpy(was.run, from->run, from->runs * sizeof *from->run);
+	to->extra = memcpy(was.extra, from->extra, from->extras * sizeof *from->extra);
+	to->node = memcpy(was.node, from->node, from->nodes * sizeof *from->node);
+	to->pair = memcpy(was.pair, from->pair, from->pairs * sizeof *from->pair);
 }
 
 /* ---- fields ---- */

@@ -47,6 +47,8 @@ struct tide_chunk {
 /* `cap`: operations. NULL: no memory. */
 struct tide_chunk *tide_chunk_new(uint32_t cap);
 void tide_chunk_free(struct tide_chunk *);
+/* Into one of the same `cap`. */
+void tide_chunk_copy(struct tide_chunk *to, const struct tide_chunk *from);
 
 struct tide_unpack_node {
 	uint64_t path;         /* predict.h */
