@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/utsname.h>
 
 #include "census.h"
@@ -57,12 +58,8 @@ static void define_process(void)
 	static struct utsname system; /* 390 bytes: not on a guest's stack */
 	struct tide_part parts[8];
 	struct text texts[4];
-	char comm[32];
-	long n = tide_sys_slurp("/proc/self/comm", comm, sizeof comm);
-	if (n > 0 && comm[n - 1] == '\n')
-		comm[n - 1] = '\0';
-	if (n < 0)
-		comm[0] = '\0';
+	char comm[16] = ""; /* the thread's, which is the first of its process here */
+	tide_syscall(SYS_prctl, PR_GET_NAME, (long)comm, 0, 0, 0, 0);
 	tide_syscall(SYS_uname, (long)&system, 0, 0, 0, 0, 0);
 	const struct tide_unwind_module *exe = tide_module_main();
 	put_text(parts, &texts[0], tide_config.exe, strlen(tide_config.exe));
@@ -260,9 +257,15 @@ static bool is_own_log(void)
 	return tide_alive.on == 1 && !tide_logfile.is_private && (tide_sys_forbidden() || tide_sys_getpid() == own_pid);
 }
 
+/* A process that has recorded nothing takes no census and no lane at its end: of an empty ledger there is nothing to explain. */
+static bool has_recorded(void)
+{
+	return tide_control_get(TIDE_CTL_LANES) > 0;
+}
+
 void tide_ending(void)
 {
-	if (is_own_log())
+	if (is_own_log() && has_recorded())
 		tide_record_ending();
 }
 
@@ -273,7 +276,7 @@ void tide_end(unsigned what, uint32_t status)
 		return;
 	tide_resumed(); /* an exec that failed, and nobody told us */
 	said_end = what;
-	if (what == TIDE_END_EXIT)
+	if (what == TIDE_END_EXIT && has_recorded())
 		tide_census(TIDE_CENSUS_EXIT);
 	struct tide_out out = tide_out_of(buf, sizeof buf);
 	tide_out_varint(&out, what);
@@ -297,7 +300,7 @@ __attribute__((destructor)) static void fall_asleep(void)
 {
 	if (!is_own_log())
 		return;
-	if (tide_control_get(TIDE_CTL_LANES)) /* what has recorded nothing needs no lane for this */
+	if (has_recorded())
 		tide_record_plain(TIDE_KIND_MARK, NULL, TIDE_MARK_FINI);
 	tide_end(TIDE_END_EXIT, STATUS_UNKNOWN);
 }

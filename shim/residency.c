@@ -7,24 +7,18 @@
 #include "census.h"
 #include "defs.h"
 #include "logfile.h"
+#include "pagemap.h"
 #include "sys.h"
 
-#define PIECE_PAGES 8192u
 /* Reservations beyond this are told without residency: reading their page map would take too long. */
 #define BIGGEST_PAGES (UINT64_C(8) << 30 >> 12)
 #define PATH_MOST 255u
-#define RECORD_CAP (PIECE_PAGES * 3 + PATH_MOST + 100) /* a run takes at most 3 bytes here */
-
-/* /proc/self/pagemap, Documentation/admin-guide/mm/pagemap.rst */
-#define PAGE_PRESENT (UINT64_C(1) << 63)
-#define PAGE_SWAPPED (UINT64_C(1) << 62)
-#define PAGE_FILE (UINT64_C(1) << 61)
+#define RECORD_CAP (TIDE_PAGEMAP_PAGES + PATH_MOST + 100)
 
 enum { FLAG_R = 1, FLAG_W = 2, FLAG_X = 4, FLAG_SHARED = 8, FLAG_HEAP = 16, FLAG_STACK = 32, FLAG_OURS = 64 };
-enum { ABSENT, ANONYMOUS, FILE_OR_SHARED, SWAPPED, UNKNOWN };
 
 struct scratch {
-	uint64_t pages[PIECE_PAGES];
+	struct tide_pagemap pagemap;
 	uint8_t record[RECORD_CAP];
 	char text[16384];
 };
@@ -40,40 +34,15 @@ struct region {
 struct reader {
 	struct tide_census_writer *writer;
 	struct scratch *scratch;
-	int pagemap;
 	bool ok;
 };
 
-static unsigned state_of(uint64_t entry)
-{
-	if (entry & PAGE_PRESENT)
-		return entry & PAGE_FILE ? FILE_OR_SHARED : ANONYMOUS;
-	return entry & PAGE_SWAPPED ? SWAPPED : ABSENT;
-}
-
-static void put_runs(struct tide_out *out, const uint64_t *entry, uint64_t pages)
-{
-	for (uint64_t i = 0; i < pages;) {
-		unsigned state = state_of(entry[i]);
-		uint64_t begin = i;
-		while (i < pages && state_of(entry[i]) == state)
-			i++;
-		tide_out_varint(out, (i - begin) * 4 + state);
-	}
-}
-
 static void put_residency(struct reader *r, struct tide_out *out, const struct region *piece, bool readable)
 {
-	uint64_t pages = (piece->end - piece->start) / TIDE_PAGE;
-	if (!readable) {
-		if (!(piece->flags & (FLAG_R | FLAG_W | FLAG_X)))
-			tide_out_varint(out, pages * 4 + ABSENT);
-		return;
-	}
-	size_t len = pages * sizeof(uint64_t);
-	if (tide_sys_pread(r->pagemap, r->scratch->pages, len, piece->start / TIDE_PAGE * sizeof(uint64_t)) ==
-	    (long)len)
-		put_runs(out, r->scratch->pages, pages);
+	if (readable)
+		tide_pagemap_put(&r->scratch->pagemap, out, piece->start, piece->end);
+	else if (!(piece->flags & (FLAG_R | FLAG_W | FLAG_X)))
+		tide_out_varint(out, (piece->end - piece->start) / TIDE_PAGE * 4); /* all absent */
 }
 
 static void put_piece(struct reader *r, const struct region *piece, bool readable)
@@ -99,8 +68,8 @@ static void put_region(struct reader *r, const struct region *region)
 		uint64_t own_end;
 		bool ours = tide_sys_own_until(piece.start, region->end, &own_end);
 		piece.end = own_end;
-		if (readable && piece.end - piece.start > PIECE_PAGES * (uint64_t)TIDE_PAGE)
-			piece.end = piece.start + PIECE_PAGES * (uint64_t)TIDE_PAGE;
+		if (readable && piece.end - piece.start > TIDE_PAGEMAP_PAGES * (uint64_t)TIDE_PAGE)
+			piece.end = piece.start + TIDE_PAGEMAP_PAGES * (uint64_t)TIDE_PAGE;
 		piece.flags = region->flags | (ours ? FLAG_OURS : 0);
 		put_piece(r, &piece, readable);
 		if (region->inode)
@@ -180,6 +149,7 @@ static void put_regions(struct reader *r, int maps)
 	log.path = "";
 	log.path_len = 0;
 	log.flags |= FLAG_OURS;
+	r->scratch->pagemap.until = 0; /* what was asked before is not asked of a log that has grown */
 	if (log.end)
 		put_region(r, &log);
 }
@@ -264,13 +234,16 @@ bool tide_residency(struct tide_census_writer *writer, void *scratch)
 	touch(scratch);
 	put_threads(&r);
 	int maps = tide_sys_open_high("/proc/self/maps");
-	r.pagemap = tide_sys_open_high("/proc/self/pagemap");
+	struct tide_pagemap *pagemap = &r.scratch->pagemap;
+	pagemap->fd = tide_sys_open_high("/proc/self/pagemap");
+	pagemap->cannot_ask = false;
+	pagemap->from = pagemap->until = 0;
 	if (maps >= 0)
 		put_regions(&r, maps);
 	if (r.ok)
 		put_rss(&r);
-	if (r.pagemap >= 0)
-		tide_sys_close(r.pagemap);
+	if (pagemap->fd >= 0)
+		tide_sys_close(pagemap->fd);
 	if (maps >= 0)
 		tide_sys_close(maps);
 	return maps >= 0 && r.ok;

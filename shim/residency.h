@@ -9,9 +9,9 @@
 
 struct tide_census_writer;
 
-#define TIDE_RESIDENCY_SCRATCH (160u << 10)
+#define TIDE_RESIDENCY_SCRATCH (36u << 10)
 
-/* Writes REGION records (a mapping is cut into pieces of at most 8192 pages and at the borders of the shim's own memory) and
+/* Writes REGION records (a mapping is cut into pieces of at most 2048 pages and at the borders of the shim's own memory) and
  * one RSS record. `scratch`: TIDE_RESIDENCY_SCRATCH bytes. False: /proc could not be read, or the census was given up. */
 bool tide_residency(struct tide_census_writer *, void *scratch);
 

@@ -66,6 +66,7 @@ int tide_sys_close(int fd);
 long tide_sys_read(int fd, void *buf, size_t len);
 long tide_sys_pread(int fd, void *buf, size_t len, uint64_t offset);
 long tide_sys_write(int fd, const void *buf, size_t len);
+long tide_sys_ioctl(int fd, unsigned long what, void *argument);
 int tide_sys_fallocate(int fd, uint64_t len);
 int tide_sys_unlinkat(int dir, const char *path);
 int tide_sys_fchmod(int fd, unsigned mode);

@@ -31,3 +31,11 @@ def test_no_frame_stands_before_main(tmp_path):
     assert not any(f["module"] and "libtidemark" in f["module"] for f in stack)
     main = [f["function"] for f in stack].index("main")
     assert stack[main + 1]["function"].startswith("__libc_start_call_main")
+
+
+def test_what_recorded_nothing_takes_no_census(tmp_path):
+    assert harness.run(["/bin/true"], logs=tmp_path).returncode == 0
+    log = harness.only_log(tmp_path)
+    report = harness.answer("report", log)
+    assert (report["process"]["end"], report["totals"]["allocs"], report["ledger"]) == ("exit", 0, None)
+    assert harness.run([harness.TIDEMARK, "verify", log]).returncode == 0
