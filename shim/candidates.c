@@ -13,8 +13,10 @@
 
 #define RING_SHARE 8u /* the pool has one byte for so many of the ring's */
 #define PAGES_LEAST 1024u
-#define SWEEP_PAGES 64u /* looked through for the dead with each block that is sealed, when room gets scarce */
-#define LATEST 16384u   /* candidates found by address; a hash */
+#define PAGES_MOST (1u << 25) /* more than can be told of */
+#define SWEEP_SHARE 2u        /* pages looked through for the dead for each one that is filled, when room gets scarce */
+#define LATEST 16384u         /* candidates found by address; a hash */
+#define AHEAD 8u              /* of those, asked of memory before they are needed */
 #define A_PAGE 63u
 
 struct sum {
@@ -44,8 +46,15 @@ struct known {
 	struct list blocks, sums;
 };
 struct latest {
-	uint64_t unit; /* address / 16 */
-	uint32_t page, at;
+	uint32_t unit;  /* address / 16, the low bits */
+	uint32_t where; /* its page * 64 + its place there */
+};
+
+/* Where pages are to be looked through for the dead: behind this page of the epoch's. One at a time: another could free the page. */
+struct sweep {
+	uint32_t epoch, page;
+	uint32_t again; /* where it goes on when the young epoch is done */
+	bool is_young;
 };
 
 static struct {
@@ -55,8 +64,9 @@ static struct {
 	struct known known[TIDE_SEGMENTS_MAX];
 	struct latest *latest;
 	uint64_t *frame; /* a bit for each unit of TIDE_FRAME_ALIGN in the ring: a frame that is known begins there */
-	uint32_t sweep_epoch, sweep_page; /* where the sweep goes on: behind this page */
-	_Atomic uint8_t spoiled[256];     /* by tag */
+	struct sweep sweep;
+	uint32_t over;                /* the last epoch that it turned to because it was over */
+	_Atomic uint8_t spoiled[256]; /* by tag */
 } pool;
 
 static size_t frame_words(void)
@@ -67,7 +77,7 @@ static size_t frame_words(void)
 void tide_candidates_init(void)
 {
 	uint32_t pages = (uint32_t)(tide_logfile.geometry.ring_len / RING_SHARE / sizeof(struct page));
-	pool.pages = pages < PAGES_LEAST ? PAGES_LEAST : pages;
+	pool.pages = pages < PAGES_LEAST ? PAGES_LEAST : pages < PAGES_MOST ? pages : PAGES_MOST;
 	size_t len = (pool.pages + 1) * sizeof(struct page);
 	uint8_t *memory = tide_sys_memory(len + LATEST * sizeof *pool.latest + frame_words() * sizeof *pool.frame);
 	if (!memory)
@@ -80,9 +90,14 @@ void tide_candidates_init(void)
 
 void tide_candidates_fork_child(void)
 {
+	/* epochs have the same numbers again: a block of the parent's must not be taken for one of ours */
+	for (uint32_t i = 0; pool.fresh > 1 && i < LATEST; i++)
+		if (pool.latest[i].where)
+			pool.latest[i].where = 0;
 	pool.fresh = 1;
 	pool.free = pool.in_use = 0;
-	pool.sweep_epoch = pool.sweep_page = 0;
+	pool.sweep = (struct sweep){0};
+	pool.over = 0;
 	memset(pool.known, 0, sizeof pool.known);
 	for (uint32_t i = 0; i < 256; i++)
 		atomic_store_explicit(&pool.spoiled[i], 0, memory_order_relaxed);
@@ -150,10 +165,14 @@ static bool is_alive(const struct tide_digest_block *b, uint8_t tag)
 
 static void check_page(struct page *p, uint8_t tag)
 {
+	uint8_t alive[A_PAGE];
 	uint32_t kept = 0;
 	for (uint32_t i = 0; i < p->count; i++)
-		if (is_alive(&p->u.block[i], tag))
-			p->u.block[kept++] = p->u.block[i];
+		alive[i] = is_alive(&p->u.block[i], tag);
+	for (uint32_t i = 0; i < p->count; i++) {
+		p->u.block[kept] = p->u.block[i];
+		kept += alive[i];
+	}
 	p->count = kept;
 }
 
@@ -179,34 +198,42 @@ static uint32_t sweep_one(struct known *k, uint32_t before)
 	return before;
 }
 
-/* Some pages, the oldest epochs first, round and round. */
-static void sweep(void)
+static void sweep_page(uint32_t now)
 {
-	uint32_t now = tide_ring_epoch(), done = tide_survive_done();
-	for (uint32_t i = 0; i < SWEEP_PAGES; i++) {
-		if (pool.sweep_epoch <= done || pool.sweep_epoch > now) {
-			pool.sweep_epoch = done + 1;
-			pool.sweep_page = 0;
-		}
-		struct known *k = known_of(pool.sweep_epoch);
-		bool taken = tide_pass.phase != TIDE_PASS_NONE && pool.sweep_epoch == tide_pass.epoch;
-		if (k->epoch == pool.sweep_epoch && !taken)
-			pool.sweep_page = sweep_one(k, pool.sweep_page);
-		else
-			pool.sweep_page = UINT32_MAX;
-		if (pool.sweep_page == UINT32_MAX) {
-			pool.sweep_epoch++;
-			pool.sweep_page = 0;
-		}
+	struct sweep *s = &pool.sweep;
+	uint32_t done = tide_survive_done();
+	if (s->epoch <= done || s->epoch >= now)
+		*s = (struct sweep){.epoch = done + 1, .again = s->again};
+	struct known *k = known_of(s->epoch);
+	bool taken = tide_pass.phase != TIDE_PASS_NONE && s->epoch == tide_pass.epoch;
+	s->page = k->epoch == s->epoch && !taken ? sweep_one(k, s->page) : UINT32_MAX;
+	if (s->page == UINT32_MAX)
+		*s = (struct sweep){.epoch = s->is_young ? s->again : s->epoch + 1};
+}
+
+/* Before so many pages are filled. Most die young: an epoch is gone through as soon as it is over; the others, the oldest first and round and
+ * round, if that does not make enough room. */
+static void make_room(uint32_t pages)
+{
+	uint32_t now = tide_ring_epoch();
+	struct sweep *s = &pool.sweep;
+	if (left() >= pool.pages / 2)
+		return;
+	if (pool.over != now - 1) {
+		pool.over = now - 1;
+		*s = (struct sweep){.epoch = now - 1, .is_young = true, .again = s->is_young ? s->again : s->epoch};
 	}
+	for (uint32_t i = SWEEP_SHARE * pages; i > 0 && (s->is_young || left() < pool.pages / 4); i--)
+		sweep_page(now);
 }
 
 bool tide_candidates_prepare(const struct tide_digest *d, const struct tide_raw *raw)
 {
 	bool all = d->on;
-	if (pool.page && left() < pool.pages / 2)
-		sweep();
-	if (!all || left() < (d->count + d->sites) / A_PAGE + 4)
+	uint32_t pages = (d->count + d->sites) / A_PAGE + 4;
+	if (pool.page && all)
+		make_room(pages);
+	if (!all || left() < pages)
 		return false;
 	for (uint32_t i = 0; i < d->sites && all; i++)
 		all = tide_sites_known(d->site[d->used[i]].hash);
@@ -237,24 +264,33 @@ static void add_sum(struct known *k, uint32_t number, const struct tide_digest_s
 	sum->bytes += s->bytes;
 }
 
+static struct latest *latest_of(const struct tide_digest_block *b)
+{
+	return &pool.latest[((b->key >> TIDE_DIGEST_SITE_BITS) * UINT64_C(0x9e3779b97f4a7c15)) >> 50];
+}
+_Static_assert(LATEST == UINT64_C(1) << 14, "latest_of");
+
 /* Of an address that was given out again within the epoch one is kept, the later one. */
 static void add_block(struct known *k, const struct tide_digest_block *b)
 {
 	uint64_t unit = b->key >> TIDE_DIGEST_SITE_BITS;
-	struct latest *l = &pool.latest[(unit * UINT64_C(0x9e3779b97f4a7c15)) >> 50];
-	struct page *p = &pool.page[l->page];
-	if (l->unit == unit && p->epoch == k->epoch && !p->is_sums && l->at < p->count &&
-	    p->u.block[l->at].key >> TIDE_DIGEST_SITE_BITS == unit) {
-		if ((int32_t)b->when >> 1 >= (int32_t)p->u.block[l->at].when >> 1)
-			p->u.block[l->at] = *b;
-		return;
+	struct latest *l = latest_of(b);
+	if (l->unit == (uint32_t)unit) {
+		struct page *p = &pool.page[l->where / 64];
+		struct tide_digest_block *old = &p->u.block[l->where % 64];
+		if (p->epoch == k->epoch && !p->is_sums && l->where % 64 < p->count &&
+		    old->key >> TIDE_DIGEST_SITE_BITS == unit) {
+			if ((int32_t)b->when >> 1 >= (int32_t)old->when >> 1)
+				*old = *b;
+			return;
+		}
 	}
-	p = room_in(&k->blocks, k, &l->page);
-	l->unit = unit;
-	l->at = p->count;
+	uint32_t number;
+	struct page *p = room_in(&k->blocks, k, &number);
+	*l = (struct latest){(uint32_t)unit, number * 64 + p->count};
 	p->u.block[p->count++] = *b;
 }
-_Static_assert(LATEST == UINT64_C(1) << 14, "add_block");
+_Static_assert(A_PAGE < 64, "add_block");
 
 static struct known *begin_known(const struct tide_digest *d, uint32_t epoch)
 {
@@ -282,10 +318,10 @@ void tide_candidates_add(const struct tide_digest *d, const struct tide_frame *f
 	for (uint32_t i = 0; i < d->count; i++) {
 		struct tide_digest_block b = d->block[i];
 		uint32_t slot = b.key & ((1u << TIDE_DIGEST_SITE_BITS) - 1);
-		if (!is_alive(&b, d->tag))
-			continue;
 		b.key = b.key - slot + number[slot];
 		b.when += (uint32_t)((int32_t)shift * 2);
+		if (i + AHEAD < d->count)
+			__builtin_prefetch(latest_of(&d->block[i + AHEAD]));
 		add_block(k, &b);
 	}
 	k->frees += f->events - d->taken - d->others;
@@ -315,7 +351,7 @@ bool tide_candidates_have(const struct tide_frame *f)
 	return pool.frame[at / 64] >> (at % 64) & 1;
 }
 
-static void use_blocks(const struct known *k, const struct page *p, void (*use)(struct tide_carry_block *))
+static void use_blocks(const struct known *k, const struct page *p, void (*use)(const struct tide_carry_block *))
 {
 	for (uint32_t i = 0; i < p->count; i++) {
 		const struct tide_digest_block *b = &p->u.block[i];

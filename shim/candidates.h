@@ -46,7 +46,7 @@ bool tide_candidates_have(const struct tide_frame *);
 /* Hands a page of what is known to the pass, and forgets it. False: there is no more. */
 struct tide_candidates_use {
 	void (*sum)(uint32_t site, uint64_t allocs, uint64_t bytes);
-	void (*block)(struct tide_carry_block *);
+	void (*block)(const struct tide_carry_block *);
 };
 bool tide_candidates_take(uint32_t epoch, const struct tide_candidates_use *);
 /* The epoch is gone. */

@@ -24,7 +24,9 @@ struct chunk {
 
 static struct {
 	struct chunk chunk[TIDE_CARRY_SOURCES];
-	struct tide_carry_block *spare; /* for sorting */
+	struct tide_carry_block *block; /* memory of all */
+	struct tide_carry_block *spare; /* for sorting: a chunk, and words */
+	uint64_t *words;
 	uint8_t *out;
 	uint32_t cap;          /* blocks of a chunk: CHUNK, less where segments are short */
 	uint32_t *bytes;       /* of CARRY frames, by segment */
@@ -32,18 +34,29 @@ static struct {
 	uint32_t sampled_at;   /* epoch in which the sample was last made smaller */
 } carry;
 
+/* A child may have been forked while they changed places. */
+static void empty_chunks(void)
+{
+	struct tide_carry_block *at = carry.block;
+	for (unsigned i = 0; i < TIDE_CARRY_SOURCES; i++, at += CHUNK)
+		carry.chunk[i] =
+			(struct chunk){at, 0, i == TIDE_CARRY_OLD ? TIDE_CARRY_SHIFT_OLD : TIDE_CARRY_SHIFT_FRESH};
+	carry.spare = at;
+}
+
 bool tide_carry_out_init(void)
 {
 	uint32_t segments = tide_ring_segments();
 	size_t chunk = CHUNK * sizeof(struct tide_carry_block);
-	uint8_t *memory = tide_sys_memory((TIDE_CARRY_SOURCES + 1) * chunk + OUT_LEN + 2 * segments * sizeof(uint32_t));
+	size_t words = 2 * CHUNK * sizeof *carry.words, counts = 2 * segments * sizeof *carry.bytes;
+	uint8_t *memory = tide_sys_memory((TIDE_CARRY_SOURCES + 1) * chunk + words + counts + OUT_LEN);
 	if (!memory)
 		return false;
-	for (unsigned i = 0; i < TIDE_CARRY_SOURCES; i++, memory += chunk)
-		carry.chunk[i] = (struct chunk){(struct tide_carry_block *)memory, 0,
-						i == TIDE_CARRY_OLD ? TIDE_CARRY_SHIFT_OLD : TIDE_CARRY_SHIFT_FRESH};
-	carry.spare = (struct tide_carry_block *)memory;
-	carry.bytes = (uint32_t *)(memory + chunk);
+	carry.block = (struct tide_carry_block *)memory;
+	empty_chunks();
+	memory += (TIDE_CARRY_SOURCES + 1) * chunk;
+	carry.words = (uint64_t *)memory;
+	carry.bytes = (uint32_t *)(memory + words);
 	carry.bytes_epoch = carry.bytes + segments;
 	carry.out = (uint8_t *)(carry.bytes_epoch + segments);
 	uint32_t fits = tide_logfile.geometry.segment_len / 8;
@@ -54,8 +67,9 @@ bool tide_carry_out_init(void)
 void tide_carry_out_reset(void)
 {
 	uint32_t segments = tide_ring_segments();
-	for (unsigned i = 0; i < TIDE_CARRY_SOURCES; i++)
-		carry.chunk[i].count = 0;
+	if (!carry.block)
+		return;
+	empty_chunks();
 	memset(carry.bytes, 0, segments * sizeof *carry.bytes);
 	memset(carry.bytes_epoch, 0, segments * sizeof *carry.bytes_epoch);
 	carry.sampled_at = 0;
@@ -79,19 +93,48 @@ static void count_bytes(uint32_t epoch, size_t packed)
 	carry.bytes[i] += (uint32_t)(packed + sizeof(struct tide_frame));
 }
 
-/* By address, stable; merge sort from runs of two, because qsort may allocate. */
-static struct tide_carry_block *sort(struct tide_carry_block *from, struct tide_carry_block *to, uint32_t count)
+/* By address, and of one address in the order in which they came: sorted are words that hold both. An address beyond what the shadow
+ * knows does not live, and is not here. */
+#define PLACE_BITS 11u
+_Static_assert(CHUNK <= 1u << PLACE_BITS, "the places of a chunk");
+
+/* Merges two runs that stand one behind the other. */
+static void merge(uint64_t *to, const uint64_t *a, const uint64_t *middle, const uint64_t *end)
 {
-	for (uint32_t run = 1; run < count; run *= 2) {
-		for (uint32_t begin = 0; begin < count; begin += 2 * run) {
-			uint32_t middle = begin + run < count ? begin + run : count;
-			uint32_t end = middle + run < count ? middle + run : count;
-			for (uint32_t a = begin, b = middle, at = begin; at < end; at++) {
-				bool first = b >= end || (a < middle && from[a].addr <= from[b].addr);
-				to[at] = from[first ? a++ : b++];
-			}
+	const uint64_t *b = middle;
+	while (a < middle && b < end) { /* no branch that could be mispredicted */
+		bool first = *a < *b;
+		*to++ = first ? *a : *b;
+		a += first;
+		b += !first;
+	}
+	while (a < middle)
+		*to++ = *a++;
+	while (b < end)
+		*to++ = *b++;
+}
+
+static uint32_t end_of_run(const uint64_t *word, uint32_t at, uint32_t count)
+{
+	if (at == count)
+		return count;
+	while (++at < count && word[at - 1] < word[at])
+		;
+	return at;
+}
+
+/* Runs that are there, two by two, until one is left: what was carried before comes in few. qsort may allocate. */
+static const uint64_t *sort(uint64_t *from, uint64_t *to, uint32_t count)
+{
+	uint32_t runs = 2;
+	while (runs > 1) {
+		runs = 0;
+		for (uint32_t begin = 0; begin < count; runs++) {
+			uint32_t middle = end_of_run(from, begin, count), end = end_of_run(from, middle, count);
+			merge(to + begin, from + begin, from + middle, from + end);
+			begin = end;
 		}
-		struct tide_carry_block *other = from;
+		uint64_t *other = from;
 		from = to;
 		to = other;
 	}
@@ -102,17 +145,23 @@ static struct tide_carry_block *sort(struct tide_carry_block *from, struct tide_
  * the one that came first. */
 static void unique(struct chunk *chunk)
 {
-	struct tide_carry_block *from = sort(chunk->block, carry.spare, chunk->count), *to = chunk->block;
+	struct tide_carry_block *from = chunk->block, *to = carry.spare;
 	uint64_t tie = chunk == &carry.chunk[TIDE_CARRY_OLD];
-	uint32_t kept = 0;
-	for (uint32_t i = 0; i < chunk->count; i++) {
-		bool same = kept && to[kept - 1].addr == from[i].addr;
+	uint32_t kept = 0, count = chunk->count;
+	for (uint32_t i = 0; i < count; i++)
+		carry.words[i] = from[i].addr << PLACE_BITS | i;
+	const uint64_t *sorted = sort(carry.words, carry.words + CHUNK, count);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct tide_carry_block *b = &from[sorted[i] & ((1u << PLACE_BITS) - 1)];
+		bool same = kept && to[kept - 1].addr == b->addr;
 		if (!same)
-			to[kept++] = from[i];
-		else if (from[i].ticks >= to[kept - 1].ticks + tie)
-			to[kept - 1] = from[i];
+			to[kept++] = *b;
+		else if (b->ticks >= to[kept - 1].ticks + tie)
+			to[kept - 1] = *b;
 	}
+	chunk->block = to;
 	chunk->count = kept;
+	carry.spare = from;
 }
 
 /* Gives every block that still lives the tag, and leaves the others out. */
@@ -159,6 +208,7 @@ static void write_blocks(struct tide_carry_block *block, uint32_t count, unsigne
 {
 	size_t longest = tide_logfile.geometry.segment_len - sizeof(struct tide_segment) - sizeof(struct tide_frame);
 	while (count > 0) {
+		tide_pass.handled += count;
 		uint8_t *end = tide_carry_put_blocks(carry.out, block, count, shift);
 		size_t packed = tide_ring_pack(carry.out, (size_t)(end - carry.out));
 		size_t room = tide_ring_room();

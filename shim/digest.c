@@ -5,9 +5,10 @@
 #include "format/carry.h"
 #include "shadow.h"
 
-/* Allocations: fewer than the encoder remembers, which tells which are the last at their address. */
-#define CHECK_EVERY 512u
-_Static_assert(CHECK_EVERY + TIDE_PENDING <= TIDE_RECENT, "all since the last check are remembered");
+/* So many allocations are noted at once at most, and one may come on top before the block is sealed. */
+#define ROOM (2 * TIDE_PENDING)
+#define TOGETHER 64u
+#define SITES_MOST (TIDE_DIGEST_SITES / 4 * 3)
 #define NO_SLOT UINT32_MAX
 
 void tide_digest_begin(struct tide_digest *d, uint8_t tag, uint64_t ticks)
@@ -18,7 +19,7 @@ void tide_digest_begin(struct tide_digest *d, uint8_t tag, uint64_t ticks)
 		memset(d->site, 0, sizeof d->site);
 		d->begun = 1;
 	}
-	d->taken = d->others = d->sites = d->count = d->checked = 0;
+	d->taken = d->others = d->sites = d->count = 0;
 	d->base = ticks >> TIDE_CARRY_SHIFT_FRESH;
 }
 
@@ -28,50 +29,59 @@ static uint32_t slot_of(struct tide_digest *d, uint64_t hash)
 	for (; d->site[i].begun == d->begun; i = (i + 1) & (TIDE_DIGEST_SITES - 1))
 		if (d->site[i].hash == hash)
 			return i;
-	if (d->sites >= TIDE_DIGEST_SITES / 4 * 3)
+	if (d->sites >= SITES_MOST)
 		return NO_SLOT;
 	d->site[i] = (struct tide_digest_site){hash, 0, 0, d->begun};
 	d->used[d->sites++] = (uint16_t)i;
 	return i;
 }
 
-/* Was the block's granule given out again by this lane since allocation `n`? As far as the encoder remembers: a false no costs room. */
-static bool superseded(const struct tide_encoder *e, uint64_t unit, uint32_t n)
+static uint64_t unit_of(const struct tide_digest_block *b)
 {
-	uint32_t where = e->where[tide_where_of(unit)];
-	return e->model.recent[where] >> 8 == unit && where != (n & (TIDE_RECENT - 1));
+	return b->key >> TIDE_DIGEST_SITE_BITS;
 }
 
-/* Those that were noted since the last check, of which the encoder knows all. */
-static void check_new(struct tide_digest *d, const struct tide_encoder *e)
-{
-	uint32_t kept = d->checked, n = d->taken - (d->count - d->checked);
-	for (uint32_t i = d->checked; i < d->count; i++, n++) {
-		uint64_t unit = d->block[i].key >> TIDE_DIGEST_SITE_BITS;
-		if (tide_shadow_peek((const void *)(unit << 4)) == d->tag && !superseded(e, unit, n))
-			d->block[kept++] = d->block[i];
-	}
-	d->count = d->checked = kept;
-}
-
+/* Leaves those that live. All bytes of some are looked at before anything is moved: a load waits for memory, and many can wait at once. */
 static void check_all(struct tide_digest *d)
 {
 	uint32_t kept = 0;
-	for (uint32_t i = 0; i < d->count; i++)
-		if (tide_shadow_peek((const void *)(d->block[i].key >> TIDE_DIGEST_SITE_BITS << 4)) == d->tag)
-			d->block[kept++] = d->block[i];
-	d->count = d->checked = kept;
+	for (uint32_t begin = 0; begin < d->count; begin += TOGETHER) {
+		uint32_t end = begin + TOGETHER < d->count ? begin + TOGETHER : d->count;
+		bool alive[TOGETHER];
+		for (uint32_t i = begin; i < end; i++)
+			alive[i - begin] = tide_shadow_peek((const void *)(unit_of(&d->block[i]) << 4)) == d->tag;
+		for (uint32_t i = begin; i < end; i++) {
+			d->block[kept] = d->block[i];
+			kept += alive[i - begin];
+		}
+	}
+	d->count = kept;
 }
 
-/* In locals: the compiler cannot know that the encoder's fields are not the digest's. */
+/* Of several at one address leaves the last: the others seem to live because it does. */
+static void drop_older(struct tide_digest *d)
+{
+	uint32_t kept = 0;
+	for (uint32_t i = 0; i < d->count; i++) {
+		uint64_t unit = unit_of(&d->block[i]);
+		uint16_t *place = &d->place[(unit * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - TIDE_DIGEST_PLACE_BITS)];
+		bool older = *place < kept && unit_of(&d->block[*place]) == unit;
+		if (!older)
+			*place = (uint16_t)kept++;
+		d->block[*place] = d->block[i];
+	}
+	d->count = kept;
+}
+
+/* In locals: the compiler cannot know that the encoder's fields are not the digest's. What is dead by now is only summed up. */
 static bool note(struct tide_digest *d, const struct tide_encoder *e, uint32_t when)
 {
-	struct tide_digest_block *out = &d->block[d->count];
 	struct tide_digest_site *site = NULL;
-	uint32_t end = e->model.allocs, slot = 0;
+	uint32_t end = e->model.allocs, slot = 0, count = d->count;
 	uint64_t large = 0;
+	uint8_t tag = d->tag;
 	for (uint32_t i = d->taken; i != end; i++) {
-		uint64_t recent = e->model.recent[i & (TIDE_RECENT - 1)];
+		uint64_t recent = e->model.recent[i & (TIDE_RECENT - 1)], unit = recent >> 8;
 		uint64_t hash = e->pending_site[i & (TIDE_PENDING - 1)], size = e->pending_size[i & (TIDE_PENDING - 1)];
 		if (!site || site->hash != hash) {
 			slot = slot_of(d, hash);
@@ -81,34 +91,40 @@ static bool note(struct tide_digest *d, const struct tide_encoder *e, uint32_t w
 		}
 		site->allocs++;
 		site->bytes += size;
+		if (tide_shadow_peek((const void *)(unit << 4)) != tag)
+			continue;
 		large |= size >> 32 | recent >> 52; /* an address of 2^48, or a size that does not fit */
-		out->key = recent >> 8 << TIDE_DIGEST_SITE_BITS | slot;
+		struct tide_digest_block *out = &d->block[count++];
+		out->key = unit << TIDE_DIGEST_SITE_BITS | slot;
 		out->size = (uint32_t)size;
-		out++->when = when | ((recent & 0xff) >= TIDE_BINS_POOL);
+		out->when = when | ((recent & 0xff) >= TIDE_BINS_POOL);
 	}
 	d->taken = end;
-	d->count = (uint32_t)(out - d->block);
+	d->count = count;
 	return large == 0;
 }
 
-void tide_digest_note(struct tide_digest *d, const struct tide_encoder *e)
+bool tide_digest_note(struct tide_digest *d, const struct tide_encoder *e)
 {
 	uint64_t when = (e->ticks >> TIDE_CARRY_SHIFT_FRESH) - d->base;
 	if (!d->on)
-		return;
+		return true;
 	d->on = !e->odd && when <= UINT32_MAX / 2 && e->model.allocs - d->taken <= TIDE_PENDING &&
-		note(d, e, (uint32_t)when << 1);
-	if (!d->on || d->count - d->checked < CHECK_EVERY)
-		return;
-	check_new(d, e);
-	if (d->count > TIDE_DIGEST_BLOCKS - CHECK_EVERY - TIDE_PENDING)
+		d->count <= TIDE_DIGEST_BLOCKS - TIDE_PENDING && note(d, e, (uint32_t)when << 1);
+	if (!d->on)
+		return true;
+	bool room = d->sites <= SITES_MOST - ROOM;
+	if (d->count > TIDE_DIGEST_BLOCKS - ROOM) {
 		check_all(d);
-	d->on = d->count <= TIDE_DIGEST_BLOCKS - CHECK_EVERY - TIDE_PENDING;
+		drop_older(d);
+		room = room && d->count <= TIDE_DIGEST_BLOCKS / 4 * 3;
+	}
+	return room;
 }
 
 void tide_digest_close(struct tide_digest *d, const struct tide_encoder *e)
 {
 	tide_digest_note(d, e);
 	if (d->on)
-		check_new(d, e);
+		check_all(d);
 }

@@ -24,6 +24,7 @@ struct tide_digest_block {
 	uint32_t when; /* ticks >> TIDE_CARRY_SHIFT_FRESH since the base, * 2, + 1 for a block in a pymalloc pool */
 };
 #define TIDE_DIGEST_SITE_BITS 20u
+#define TIDE_DIGEST_PLACE_BITS 11u
 
 struct tide_digest_site {
 	uint64_t hash, bytes;
@@ -34,24 +35,25 @@ struct tide_digest_site {
 /* One a lane; its thread's, or under the lane's lock. */
 struct tide_digest {
 	bool on;
-	uint8_t tag;      /* of the shadow bytes of what was allocated */
-	uint32_t begun;   /* digests ever begun here */
-	uint32_t taken;   /* allocations of the encoder's that are noted */
-	uint32_t others;  /* events that are no allocation and no free */
-	uint32_t sites;   /* used[0 .. sites) */
-	uint32_t count;   /* block[0 .. count) */
-	uint32_t checked; /* of these lived when last looked at */
-	uint64_t base;    /* ticks >> TIDE_CARRY_SHIFT_FRESH */
+	uint8_t tag;     /* of the shadow bytes of what was allocated */
+	uint32_t begun;  /* digests ever begun here */
+	uint32_t taken;  /* allocations of the encoder's that are noted */
+	uint32_t others; /* events that are no allocation and no free */
+	uint32_t sites;  /* used[0 .. sites) */
+	uint32_t count;  /* block[0 .. count) */
+	uint64_t base;   /* ticks >> TIDE_CARRY_SHIFT_FRESH */
 	uint16_t used[TIDE_DIGEST_SITES];
+	uint16_t place[1u << TIDE_DIGEST_PLACE_BITS]; /* by an address' hash: its place in `block`, if that is there */
 	struct tide_digest_site site[TIDE_DIGEST_SITES];
 	struct tide_digest_block block[TIDE_DIGEST_BLOCKS];
 };
 
 /* A block begins; its allocations get shadow bytes `tag`. */
 void tide_digest_begin(struct tide_digest *, uint8_t tag, uint64_t ticks);
-/* Notes the allocations since the last time; before the encoder's time changes, and every TIDE_PENDING allocations at least. */
-void tide_digest_note(struct tide_digest *, const struct tide_encoder *);
-/* The block is full: what is there is all of it, and most of the dead are gone. */
+/* Notes the allocations since the last time; before the encoder's time changes, and every TIDE_PENDING allocations at least. False: there is
+ * room for few more, and the block is to be sealed. */
+bool tide_digest_note(struct tide_digest *, const struct tide_encoder *);
+/* The block is full: what is there is all of it, and the dead are gone. */
 void tide_digest_close(struct tide_digest *, const struct tide_encoder *);
 
 #endif

@@ -14,6 +14,7 @@
 #include "sys.h"
 
 #define WORDS (TIDE_STACK_MAX + 4u)
+#define ASIDE 64u
 #define DICT_CAP (TIDE_BLOCK_MAX + TIDE_BLOCK_MAX / 2 + 2) /* tide_items_words(TIDE_BLOCK_MAX) */
 
 /* tide_kind_fields, without the call */
@@ -39,7 +40,11 @@ static struct {
 	struct stack native, python;
 	uint64_t site;   /* looked up last */
 	uint32_t number; /* its */
-	uint32_t epoch;  /* of the item in hand */
+	/* blocks that may live (flush_aside) */
+	struct tide_carry_block aside[ASIDE];
+	uint32_t aside_count;
+	enum tide_carry_source source;
+	uint8_t tag;
 } evict;
 
 bool tide_evict_init(void)
@@ -85,29 +90,55 @@ static void add_sum(uint32_t site, uint64_t allocs, uint64_t bytes)
 	tide_pass.totals.alloc_bytes += bytes;
 }
 
-/* In that epoch, which goes. */
-static void born(struct tide_carry_block *b, uint32_t epoch)
+static bool may_live(uint8_t tag)
 {
-	_Atomic uint8_t *shadow = tide_shadow_find(b->addr);
-	if (!shadow) {
-		tide_pass.totals.unknown++;
-		return;
-	}
-	b->tag = atomic_load_explicit(shadow, memory_order_relaxed);
-	bool again = tide_pass.carried[b->tag];
-	if (b->tag == tide_tag(epoch, TIDE_TAG_FRESH) || again)
-		tide_carry_out(b, again ? TIDE_CARRY_AGAIN : TIDE_CARRY_FRESH);
+	return tag == evict.tag || (evict.source == TIDE_CARRY_FRESH && tide_pass.carried[tag]);
 }
 
-static void known_block(struct tide_carry_block *b)
+/* Hands on what lives of those that were put aside. All bytes are looked at first, for a load waits for memory, and many can wait at once. Who
+ * lives is looked at once more: carrying one out can change the byte of a later one, if that has the same address. */
+static void flush_aside(void)
 {
-	born(b, tide_pass.epoch);
+	uint8_t tag[ASIDE];
+	for (uint32_t i = 0; i < evict.aside_count; i++) {
+		_Atomic uint8_t *shadow = tide_shadow_find(evict.aside[i].addr);
+		tag[i] = shadow ? atomic_load_explicit(shadow, memory_order_relaxed) : TIDE_TAG_NONE;
+		tide_pass.totals.unknown += !shadow && evict.source == TIDE_CARRY_FRESH;
+	}
+	for (uint32_t i = 0; i < evict.aside_count; i++) {
+		struct tide_carry_block *b = &evict.aside[i];
+		if (!may_live(tag[i]))
+			continue;
+		b->tag = tide_shadow_peek((const void *)b->addr);
+		if (may_live(b->tag))
+			tide_carry_out(b, tide_pass.carried[b->tag] ? TIDE_CARRY_AGAIN : evict.source);
+	}
+	tide_pass.handled += evict.aside_count;
+	evict.aside_count = 0;
+}
+
+static void put_aside(const struct tide_carry_block *b)
+{
+	evict.aside[evict.aside_count++] = *b;
+	if (evict.aside_count == ASIDE)
+		flush_aside();
+}
+
+/* From now on blocks are put aside that came so, and live if their byte says so. */
+static void begin_aside(enum tide_carry_source source, uint8_t tag)
+{
+	evict.aside_count = 0; /* it is already, but in a child that was forked from another thread's midst */
+	evict.source = source;
+	evict.tag = tag;
 }
 
 bool tide_evict_known(void)
 {
-	static const struct tide_candidates_use use = {add_sum, known_block};
-	return tide_candidates_take(tide_pass.epoch, &use);
+	static const struct tide_candidates_use use = {add_sum, put_aside};
+	begin_aside(TIDE_CARRY_FRESH, tide_tag(tide_pass.epoch, TIDE_TAG_FRESH));
+	bool more = tide_candidates_take(tide_pass.epoch, &use);
+	flush_aside();
+	return more;
 }
 
 static void on_alloc(const struct tide_item *item)
@@ -120,7 +151,7 @@ static void on_alloc(const struct tide_item *item)
 				     site,
 				     tide_kind_is_pool(item->kind) ? TIDE_CARRY_BORN_PY : TIDE_CARRY_BORN,
 				     0};
-	born(&b, evict.epoch);
+	put_aside(&b);
 }
 
 static void on_event(const struct tide_item *item)
@@ -141,7 +172,6 @@ static void begin(const struct tide_evicted_block *b)
 	evict.native.depth = evict.python.depth = 0;
 	evict.site = 0; /* numbers may be new in a forked child; 0 is no site that comes with a stack */
 	evict.number = 0;
-	evict.epoch = b->epoch;
 }
 
 void tide_evict_block(const struct tide_evicted_block *b)
@@ -149,10 +179,12 @@ void tide_evict_block(const struct tide_evicted_block *b)
 	uint64_t *mark = &tide_pass.mark[b->lane], number = b->events_before;
 	struct tide_item item;
 	begin(b);
+	begin_aside(TIDE_CARRY_FRESH, tide_tag(b->epoch, TIDE_TAG_FRESH));
 	while (tide_items_next(&evict.items, &item) == 1) {
 		if (item.kind == TIDE_KIND_EPOCH) {
-			evict.epoch = (uint32_t)item.value;
-			if (evict.epoch > tide_pass.epoch)
+			flush_aside();
+			begin_aside(TIDE_CARRY_FRESH, tide_tag((uint32_t)item.value, TIDE_TAG_FRESH));
+			if ((uint32_t)item.value > tide_pass.epoch)
 				break;
 		} else if (item.is_event) {
 			apply(&evict.native, &item.native);
@@ -161,6 +193,8 @@ void tide_evict_block(const struct tide_evicted_block *b)
 				on_event(&item);
 		}
 	}
+	flush_aside();
+	tide_pass.handled += number - b->events_before;
 	if (number > *mark)
 		*mark = number;
 }
@@ -171,6 +205,7 @@ void tide_evict_learn(const struct tide_raw *raw)
 	struct tide_item item;
 	begin(&block);
 	while (tide_items_next(&evict.items, &item) == 1) {
+		tide_pass.handled += item.is_event;
 		apply(&evict.native, &item.native);
 		apply(&evict.python, &item.python);
 		if ((fields_of[item.kind] & (TIDE_F_ADDR | TIDE_F_SIZE)) == (TIDE_F_ADDR | TIDE_F_SIZE))
@@ -213,9 +248,8 @@ static void each_block(const uint8_t *raw, uint32_t len, void (*use)(struct tide
 static void carry_on(struct tide_carry_block *b, void *context)
 {
 	(void)context;
-	b->tag = tide_shadow_peek((const void *)b->addr);
-	if (b->op != TIDE_CARRY_DIED && b->tag == tide_tag(tide_pass.epoch, TIDE_TAG_CARRIED))
-		tide_carry_out(b, TIDE_CARRY_OLD);
+	if (b->op != TIDE_CARRY_DIED)
+		put_aside(b);
 }
 
 struct newest {
@@ -228,6 +262,7 @@ static void forget_older(struct tide_carry_block *written, void *context)
 {
 	struct newest *n = context;
 	uint32_t low = 0, high = n->count;
+	tide_pass.handled++;
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 		if (n->block[middle].addr < written->addr)
@@ -279,7 +314,9 @@ size_t tide_evict_frame(const struct tide_frame *f)
 		tide_evict_block(&(struct tide_evicted_block){evict.raw, f->raw_len, f->lane, f->epoch,
 							      f->events_before, f->ticks});
 	} else {
+		begin_aside(TIDE_CARRY_OLD, tide_tag(tide_pass.epoch, TIDE_TAG_CARRIED));
 		each_block(evict.raw, f->raw_len, carry_on, NULL);
+		flush_aside();
 	}
 	return f->stored_len;
 }

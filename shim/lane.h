@@ -99,6 +99,13 @@ static inline bool tide_lane_room(struct tide_lane *lane, size_t bound)
 	return __builtin_expect(lane->end - lane->at >= (ptrdiff_t)bound, 1) || tide_lane_make_room(lane, bound);
 }
 
+/* What is known of the block's events so far; when there is no room for more, the next event seals it. */
+static inline void tide_lane_note(struct tide_lane *lane)
+{
+	if (lane->digest && !tide_digest_note(lane->digest, &lane->encoder))
+		lane->end = lane->at;
+}
+
 /* Publishes items up to `at` as one event. */
 #ifndef TIDE_COMMIT_ORDER /* tests/unit/hammer.c: one that is too weak must be found */
 #define TIDE_COMMIT_ORDER memory_order_release

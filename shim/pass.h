@@ -37,9 +37,17 @@ struct tide_pass {
 	bool full;            /* no room for more blocks */
 	bool knows;           /* what candidates.h has of its epoch is used */
 	uint8_t carried[256]; /* tags that this pass has given; a block that has one was found alive by it */
+	uint64_t handled;     /* events and blocks that were looked at, and blocks written, ever */
+	uint64_t done;        /* of these, when a call was last left */
+	uint64_t longest;     /* the most that were handled in one call */
+	uint64_t forced;      /* passes that events had to wait for */
 	struct tide_carry_totals totals;
 };
 extern struct tide_pass tide_pass;
+
+/* Handled in one call, before it is left to the next; ten to a hundred nanoseconds each. One frame or staging block more can be, and more
+ * the fewer segments are free. */
+#define TIDE_PASS_AT_ONCE 6000u
 
 /* ---- evict.c: reading ---- */
 bool tide_evict_init(void);

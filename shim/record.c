@@ -97,8 +97,7 @@ __attribute__((noinline)) static uint8_t *take(struct tide_lane *lane, uint8_t *
 	while (!atomic_compare_exchange_weak_explicit(at, &now, mine, memory_order_acq_rel, memory_order_relaxed));
 	*out++ = TIDE_KIND_SYNC;
 	out = tide_put_varint(out, mine >> 16);
-	if (lane->digest)
-		tide_digest_note(lane->digest, &lane->encoder);
+	tide_lane_note(lane);
 	tide_lane_sum(lane);
 	lane->since_tick = 0;
 	return tide_put_ticks(out, &lane->encoder, tide_ticks_ordered());
@@ -138,8 +137,7 @@ static inline uint8_t *put_found(struct tide_lane *lane, uint8_t *out, uint8_t f
 __attribute__((noinline)) static uint8_t *tick(struct tide_lane *lane, uint8_t *out)
 {
 	uint32_t tid = tide_lane_tid();
-	if (lane->digest)
-		tide_digest_note(lane->digest, &lane->encoder);
+	tide_lane_note(lane);
 	tide_lane_sum(lane);
 	if (lane->epoch != tide_ring_epoch())
 		out = enter_epoch(lane, out);

@@ -277,24 +277,44 @@ static uint32_t wanted_free(void)
 	return TIDE_RING_SPARE + 1 + tide_ring_segments() / 12;
 }
 
+/* The rest is for the next call: whoever seals a block waits for this. Unless room is short. */
+static uint64_t at_once(void)
+{
+	uint32_t free = tide_ring_free(), least = TIDE_RING_SPARE + 1;
+	if (free <= least)
+		return 3 * TIDE_PASS_AT_ONCE;
+	return free <= least + (wanted_free() - least) / 2 ? 2 * TIDE_PASS_AT_ONCE : TIDE_PASS_AT_ONCE;
+}
+
+static void leave(void)
+{
+	uint64_t handled = tide_pass.handled - tide_pass.done;
+	tide_pass.longest = handled > tide_pass.longest ? handled : tide_pass.longest;
+	tide_pass.done = tide_pass.handled;
+}
+
 void tide_survive_work(size_t written)
 {
 	size_t read = 0, all = 0, most = READ_A_WRITTEN * written;
+	uint64_t enough = tide_pass.done + at_once();
 	if (tide_ring_free() <= TIDE_RING_SPARE + 1)
 		most = READ_AT_MOST * written;
-	while (all < most && survive.usable) {
+	while (all < most && tide_pass.handled < enough && survive.usable) {
 		if (tide_pass.phase == TIDE_PASS_NONE && tide_ring_free() >= wanted_free())
-			return;
+			break;
 		if (!piece(&read))
-			return;
+			break;
 		all += read;
 	}
+	leave();
 }
 
 void tide_survive_force(uint32_t wanted)
 {
 	size_t read;
 	uint32_t passes = tide_ring_segments();
-	while (survive.usable && tide_ring_free() < wanted && passes > 0 && piece(&read))
+	while (survive.usable && tide_ring_free() < wanted && passes > 0 && piece(&read)) {
 		passes -= tide_pass.phase == TIDE_PASS_NONE;
+		tide_pass.forced += tide_pass.phase == TIDE_PASS_NONE;
+	}
 }

@@ -5,27 +5,13 @@
  * usage: hammer [EVENTS a thread]. Exit 0: the log holds as many events as were recorded; 66: a race (TSan's).
  * Built a second time with an order that is too weak (TIDE_COMMIT_ORDER): that one must be found.
  */
-#include <glob.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "census.h"
-#include "init.h"
-#include "lane.h"
-#include "logfile.h"
-#include "python/python.h"
-#include "record.h"
-#include "ring.h"
-#include "survive.h"
-#include "sys.h"
+#include "alone.h"
 
 #define THREADS 4u
 #define SLOTS 4096u
 #define SLOW 1000u
-#define HEAP UINT64_C(0x200000000000) /* no memory: only its addresses are recorded */
 
 struct tide_config tide_config = {.size = TIDE_FILE_MIN, .name = "hammer", .census_ns = UINT64_MAX};
 static struct slot {
@@ -33,41 +19,6 @@ static struct slot {
 	bool live;
 } slots[SLOTS];
 static unsigned long events_each = 60000;
-
-/* ---- what is left out ---- */
-bool tide_adopt_file(void)
-{
-	return true;
-}
-void tide_census(enum tide_census_reason reason)
-{
-	(void)reason;
-}
-bool tide_python_census_is_poor(void)
-{
-	return false;
-}
-bool tide_python_finalizing(void)
-{
-	return false;
-}
-atomic_bool tide_python_usable;
-void tide_python_words(struct tide_py_stack *stack, struct tide_kept *kept, unsigned max, struct tide_words *ret)
-{
-	(void)stack;
-	(void)kept;
-	(void)max;
-	*ret = (struct tide_words){0};
-}
-void tide_unwind(struct tide_unwinder *u, const struct tide_regs *regs, unsigned max, struct tide_words *ret)
-{
-	(void)u, (void)regs, (void)max;
-	*ret = (struct tide_words){0};
-}
-void tide_unwinder_forget(struct tide_unwinder *u)
-{
-	(void)u;
-}
 
 /* The last quarter is the first thread's alone: nothing but what is to be tested orders it with others. */
 static void operate(uint64_t thread, uint64_t random)
@@ -104,19 +55,6 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static void remove_all(const char *dir)
-{
-	char pattern[64];
-	glob_t found;
-	snprintf(pattern, sizeof pattern, "%s/*", dir);
-	if (glob(pattern, 0, NULL, &found) == 0) {
-		for (size_t i = 0; i < found.gl_pathc; i++)
-			unlink(found.gl_pathv[i]);
-		globfree(&found);
-	}
-	rmdir(dir);
-}
-
 static uint64_t recorded(void)
 {
 	uint64_t sum = 0;
@@ -131,17 +69,10 @@ static uint64_t recorded(void)
 int main(int argc, char **argv)
 {
 	pthread_t id[THREADS];
-	char dir[] = "/tmp/tidemark-hammer-XXXXXX";
 	events_each = argc > 1 ? strtoul(argv[1], NULL, 10) : events_each;
-	if (!mkdtemp(dir))
-		return 2;
-	tide_append(tide_config.dir, sizeof tide_config.dir, 0, dir);
 	for (uint32_t i = 0; i < SLOTS; i++)
 		pthread_mutex_init(&slots[i].lock, NULL);
-	tide_shadow_init(16);
-	bool created = tide_logfile_create(&tide_config, true);
-	remove_all(dir); /* what is mapped stays */
-	if (!created || !tide_lanes_init() || !tide_ring_init() || !tide_survive_init())
+	if (!alone_begin())
 		return 2;
 	for (uintptr_t i = 0; i < THREADS; i++)
 		if (pthread_create(&id[i], NULL, work, (void *)i) != 0)
