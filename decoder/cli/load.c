@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include "symbols/objects.h"
 #include "symbols/symbols.h"
 
 #define THREADS_MOST 4u  /* more than feed one that replays */
@@ -57,8 +58,11 @@ enum tide_status tide_loaded_init_now(struct tide_loaded *l, const char *path, s
 		return status;
 	tide_log_threads(made.log, threads_for(made.log));
 	status = now ? tide_log_add_census(made.log, now->time_ns, now->bytes, now->len) : TIDE_OK;
+	if (!status && objects && tide_log_thread_count(made.log))
+		tide_symbols_early(made.log, objects);
 	if (!status)
-		status = analyze(&made, path, kin);
+		status = analyze(&made, path, kin); /* which may take over modules of a parent's log */
+	tide_objects_settle(objects);
 	if (!status && !(made.symbols = tide_symbols_new(made.log, objects)))
 		status = TIDE_ERR_NOMEM;
 	if (status) {

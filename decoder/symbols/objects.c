@@ -5,6 +5,7 @@
 #include <elfutils/libdwfl.h>
 #include <fcntl.h>
 #include <libiberty/demangle.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -51,6 +52,9 @@ struct tide_object {
 
 struct tide_objects {
 	struct tide_object *object;
+	pthread_t thread; /* reads the `earlies` objects of early */
+	struct tide_object *early[TIDE_EARLY_MOST];
+	uint32_t earlies; /* 0: there is no thread */
 };
 
 static char *debug_path; /* NULL: libdwfl's own, which is below /usr/lib/debug */
@@ -91,6 +95,7 @@ static void free_object(struct tide_object *o)
 
 void tide_objects_free(struct tide_objects *all)
 {
+	tide_objects_settle(all);
 	while (all && all->object) {
 		struct tide_object *o = all->object;
 		all->object = o->next;
@@ -307,5 +312,34 @@ const struct tide_place *tide_object_place(struct tide_object *o, uint64_t addre
 		return NULL;
 	}
 	return a->place;
+}
+
+/* ---- early ---- */
+
+static void *read_early(void *arg)
+{
+	struct tide_objects *all = arg;
+	/* nothing is at address 0, but libdw has to read everything to know that */
+	for (uint32_t i = 0; i < all->earlies; i++)
+		tide_object_place(all->early[i], 0);
+	return NULL;
+}
+
+void tide_objects_early(struct tide_objects *all, struct tide_object *const *object, uint32_t count)
+{
+	tide_objects_settle(all);
+	all->earlies = count < TIDE_EARLY_MOST ? count : TIDE_EARLY_MOST;
+	for (uint32_t i = 0; i < all->earlies; i++)
+		all->early[i] = object[i];
+	if (all->earlies && pthread_create(&all->thread, NULL, read_early, all) != 0)
+		all->earlies = 0;
+}
+
+void tide_objects_settle(struct tide_objects *all)
+{
+	if (!all || all->earlies == 0)
+		return;
+	pthread_join(all->thread, NULL);
+	all->earlies = 0;
 }
 /* NOLINTEND(readability-function-size,clang-analyzer-unix.Malloc) */

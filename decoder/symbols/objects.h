@@ -32,6 +32,12 @@ void tide_objects_free(struct tide_objects *); /* NULL is fine */
 /* The object that a module is; the same for every log that names the same file with the same build-id. NULL: no memory.
  * Owned by the objects. */
 struct tide_object *tide_objects_of(struct tide_objects *, const struct tide_module *);
+/* Opens these files and reads their debug information, most of which is inflating it, in a thread: until tide_objects_settle the
+ * objects are the thread's. At most TIDE_EARLY_MOST. No thread to be had is no failure: it is done when it is asked for. */
+#define TIDE_EARLY_MOST 4u
+void tide_objects_early(struct tide_objects *, struct tide_object *const *, uint32_t count);
+/* Waits for it. NULL is fine. */
+void tide_objects_settle(struct tide_objects *);
 /* `address` as in the ELF file, of the call rather than of what comes after. NULL: no memory. Owned by the objects. */
 const struct tide_place *tide_object_place(struct tide_object *, uint64_t address);
 

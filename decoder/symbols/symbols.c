@@ -270,4 +270,27 @@ const char *tide_symbols_interpreter(const struct tide_symbols *s)
 	}
 	return p->python ? p->exe : NULL;
 }
+
+static bool is_library(const char *path, const char *name)
+{
+	const char *file = strrchr(path, '/');
+	return file && strncmp(file + 1, name, strlen(name)) == 0;
+}
+
+void tide_symbols_early(const struct tide_log *log, struct tide_objects *objects)
+{
+	struct tide_object *early[TIDE_EARLY_MOST];
+	const char *exe = tide_log_process(log)->exe;
+	const struct tide_module *module;
+	uint32_t modules = tide_log_modules(log, &module), count = 0;
+	for (uint32_t i = 0; i < modules && count < TIDE_EARLY_MOST; i++) {
+		const char *path = module[i].path;
+		bool wanted = (exe && strcmp(path, exe) == 0) || is_library(path, "libc.so.") ||
+			      is_library(path, "libc-") || is_library(path, "libpython");
+		struct tide_object *o = wanted ? tide_objects_of(objects, &module[i]) : NULL;
+		if (o && (count == 0 || early[count - 1] != o))
+			early[count++] = o;
+	}
+	tide_objects_early(objects, early, count);
+}
 /* NOLINTEND(readability-function-size,clang-analyzer-unix.Malloc) */

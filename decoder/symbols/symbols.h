@@ -30,6 +30,9 @@ typedef bool tide_symbol_fn(void *arg, const struct tide_symbol *);
 /* NULL: no memory. The log must live longer, and so must the objects: files that all logs of a run share (objects.h). */
 struct tide_symbols *tide_symbols_new(const struct tide_log *, struct tide_objects *);
 void tide_symbols_free(struct tide_symbols *);
+/* What nearly every stack will ask for is read in a thread from now on: the program, the C library, the interpreter. Before the objects
+ * are used again: tide_objects_settle. */
+void tide_symbols_early(const struct tide_log *, struct tide_objects *);
 /* Calls `each` for every frame of the site, innermost first, until it returns false. Python frames stand where the calls of the
  * interpreter's evaluation loop stood that ran them. Where the two stacks do not fit together (the loop cannot be told for want of
  * symbols, or one has been cut in a way that leaves open which call ran what), the Python frames come first and then all native ones. */
