@@ -309,7 +309,7 @@ void tide_candidates_add(const struct tide_digest *d, const struct tide_frame *f
 	for (uint32_t i = 0; i < d->count; i++)
 		if (d->block[i].when > INT32_MAX / 2)
 			return;
-	static uint32_t number[TIDE_DIGEST_SITES];
+	static uint32_t number[TIDE_DIGEST_SITES] TIDE_BIG;
 	for (uint32_t i = 0; i < d->sites; i++) {
 		const struct tide_digest_site *s = &d->site[d->used[i]];
 		number[d->used[i]] = tide_sites_find(s->hash);

@@ -32,8 +32,7 @@ struct stack {
 
 static struct {
 	ZSTD_DCtx *zstd; /* NULL until a frame is unpacked: only a full ring comes to that */
-	size_t zstd_len;
-	uint8_t *raw; /* a frame's payload */
+	uint8_t *raw;    /* a frame's payload */
 	uint64_t *words;
 	uint32_t words_cap;
 	struct tide_items items;
@@ -45,18 +44,17 @@ static struct {
 	uint32_t aside_count;
 	enum tide_carry_source source;
 	uint8_t tag;
-} evict;
+} evict TIDE_BIG;
 
 bool tide_evict_init(void)
 {
 	evict.words_cap = tide_items_words(TIDE_BLOCK_MAX);
-	size_t zstd = ZSTD_estimateDCtxSize(), words = evict.words_cap * sizeof(uint64_t);
-	uint8_t *memory = tide_sys_memory(zstd + words + TIDE_BLOCK_MAX);
+	size_t words = evict.words_cap * sizeof(uint64_t);
+	uint8_t *memory = tide_sys_memory(TIDE_ZSTD_UNPACKS + words + TIDE_BLOCK_MAX);
 	if (!memory)
 		return false;
 	evict.words = (uint64_t *)memory;
 	evict.raw = memory + words;
-	evict.zstd_len = zstd;
 	return true;
 }
 
@@ -225,7 +223,7 @@ bool tide_evict_is_frame(const struct tide_frame *f, uint32_t epoch, size_t room
 /* Our file is memory that the program can write to by mistake: what is read back is checked as a reader would. */
 static bool load(const struct tide_frame *f, uint8_t *raw)
 {
-	if (!evict.zstd && !(evict.zstd = ZSTD_initStaticDCtx(evict.raw + TIDE_BLOCK_MAX, evict.zstd_len)))
+	if (!evict.zstd && !(evict.zstd = ZSTD_initStaticDCtx(evict.raw + TIDE_BLOCK_MAX, TIDE_ZSTD_UNPACKS)))
 		return false;
 	return tide_checksum(f + 1, f->stored_len, tide_logfile.file_uid) == f->payload_checksum &&
 	       ZSTD_decompressDCtx(evict.zstd, raw, TIDE_BLOCK_MAX, f + 1, f->stored_len) == f->raw_len;

@@ -25,7 +25,7 @@
 
 #define STATUS_UNKNOWN UINT32_MAX
 
-struct tide_alive tide_alive __attribute__((aligned(4096)));
+struct tide_alive tide_alive TIDE_BIG __attribute__((aligned(4096)));
 _Static_assert(sizeof(struct tide_alive) == TIDE_PAGE, "one page, wiped as a whole");
 
 struct tide_config tide_config;

@@ -139,15 +139,18 @@ static void fill_superblock(struct tide_superblock *s, const struct tide_config 
 	boot_id(s->boot_id);
 }
 
-static void write_head(uint8_t *base, const struct tide_config *config, uint64_t parent_uid, int32_t parent_pid)
+static void fill_head(struct tide_superblock *s, const struct tide_config *config, uint64_t parent_uid,
+		      int32_t parent_pid)
 {
-	struct tide_superblock *s = (struct tide_superblock *)base;
-	struct tide_control *control = (struct tide_control *)(base + tide_logfile.geometry.control_off);
 	fill_superblock(s, config);
 	s->parent_uid = parent_uid;
 	s->parent_pid = parent_pid;
 	s->checksum = tide_checksum(s, s->header_len, 0);
-	memcpy(base + tide_logfile.geometry.file_size - TIDE_PAGE, s, sizeof *s);
+}
+
+static void begin_control(uint8_t *base)
+{
+	struct tide_control *control = (struct tide_control *)(base + tide_logfile.geometry.control_off);
 	control->magic = TIDE_MAGIC_CONTROL;
 	control->file_uid = tide_logfile.file_uid;
 }
@@ -183,8 +186,19 @@ static int reserve(int fd, uint64_t size)
 	return 0;
 }
 
-static void *map_new_file(int dir, const char *name, uint64_t size, int *ret_errno)
+/* Written, not stored into the mapping: nobody needs these two pages in memory, and a first touch takes longer. */
+static int write_copies(int fd, const struct tide_superblock *head)
 {
+	long len = (long)sizeof *head, n = tide_sys_pwrite(fd, head, sizeof *head, 0);
+	if (n == len)
+		n = tide_sys_pwrite(fd, head, sizeof *head, head->file_size - TIDE_PAGE);
+	return n == len ? 0 : n < 0 ? (int)n : -ENOSPC;
+}
+
+/* Without `head` its copies are left to the caller. */
+static void *map_new_file(int dir, const char *name, const struct tide_superblock *head, int *ret_errno)
+{
+	uint64_t size = tide_logfile.geometry.file_size;
 	int fd = tide_sys_openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY, 0600);
 	if (fd < 0) {
 		*ret_errno = -fd;
@@ -192,6 +206,8 @@ static void *map_new_file(int dir, const char *name, uint64_t size, int *ret_err
 	}
 	tide_sys_fchmod(fd, 0600); /* whatever the umask */
 	int rc = reserve(fd, size);
+	if (rc == 0 && head)
+		rc = write_copies(fd, head);
 	void *base = rc == 0 ? tide_sys_mmap(size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : NULL;
 	if (base) /* a first touch would else read ahead: megabytes of zeros, milliseconds */
 		tide_sys_madvise(base, size, MADV_RANDOM);
@@ -253,7 +269,7 @@ static void keep_dir(const struct tide_config *config)
 	tide_logfile.dir_kept = true;
 }
 
-static void *create(const struct tide_config *config, bool loud)
+static void *create(const struct tide_config *config, const struct tide_superblock *head, bool loud)
 {
 	char name[160];
 	int number = 0;
@@ -266,7 +282,7 @@ static void *create(const struct tide_config *config, bool loud)
 	else if (!tide_crowd_has_room(dir, tide_logfile.geometry.file_size, config->dir_files, config->dir_size))
 		number = TOO_MANY_LOGS;
 	else
-		base = map_new_file(dir, name, tide_logfile.geometry.file_size, &number);
+		base = map_new_file(dir, name, head, &number);
 	if (dir >= 0)
 		tide_sys_close(dir);
 	if (!base && loud)
@@ -293,10 +309,12 @@ bool tide_logfile_create(const struct tide_config *config, bool loud)
 	}
 	tide_logfile.geometry = tide_geometry_of(size);
 	tide_logfile.file_uid = random_word();
-	uint8_t *base = create(config, loud);
+	struct tide_superblock head;
+	fill_head(&head, config, 0, 0);
+	uint8_t *base = create(config, &head, loud);
 	if (!base)
 		return false;
-	write_head(base, config, 0, 0);
+	begin_control(base);
 	tide_logfile.base = base;
 	tide_beacon.log = (uintptr_t)base;
 	tide_beacon.log_end = (uintptr_t)base + tide_logfile.geometry.file_size;
@@ -327,7 +345,10 @@ bool tide_logfile_leave_parent(const struct tide_config *config)
 	tide_logfile.is_private = true;
 	TIDE_FAULT("fork-left");
 	tide_logfile.file_uid = random_word();
-	write_head(tide_logfile.base, config, parent_uid, parent_pid);
+	struct tide_superblock *head = (struct tide_superblock *)tide_logfile.base;
+	fill_head(head, config, parent_uid, parent_pid);
+	memcpy(tide_logfile_at(size - TIDE_PAGE), head, sizeof *head);
+	begin_control(tide_logfile.base);
 	return true;
 }
 
@@ -338,7 +359,7 @@ bool tide_logfile_promote(const struct tide_config *config)
 	tide_logfile.is_private = false;
 	if (allowed_size(g->file_size) < g->file_size)
 		return false;
-	uint8_t *to = create(config, false);
+	uint8_t *to = create(config, NULL, false);
 	if (!to)
 		return false;
 	TIDE_FAULT("fork-created");

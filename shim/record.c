@@ -14,7 +14,7 @@
 
 /* Ownership words (FORMAT.md 7): epoch << 16 | lane + 1. */
 #define OWNER_MASK 0xffffu
-static _Atomic uint64_t owned[TIDE_WORDS];
+static _Atomic uint64_t owned[TIDE_WORDS] TIDE_BIG;
 
 /* Looked at every TICK_EVERY events: has the interpreter begun to finalize (or the program to end by itself), is a census due. */
 static atomic_bool ending_seen;

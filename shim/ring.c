@@ -13,7 +13,6 @@
 #include "survive.h"
 #include "sys.h"
 
-#define LEVEL 1
 /* Of a lane whose blocks shrink by less than a quarter, this many are only searched for repetitions, and the next one is tried whole. For
  * two threads with blocks of random sizes Huffman codes cost 70 of 238 instructions an event, and save 17 % of the bytes. */
 #define PLAIN_BLOCKS 15u
@@ -25,7 +24,6 @@ static struct {
 	struct tide_lock lock;
 	ZSTD_CCtx *zstd; /* NULL until the first block is packed: short programs pack none */
 	uint8_t *memory; /* for it */
-	size_t memory_len;
 	uint8_t *packed; /* compressed bytes, before their place is known */
 	size_t packed_cap, packed_len;
 	uint32_t used; /* bytes of the current segment handed out */
@@ -36,15 +34,12 @@ static struct {
 
 bool tide_ring_init(void)
 {
-	ZSTD_compressionParameters params = ZSTD_getCParams(LEVEL, TIDE_BLOCK_MAX, 0);
-	size_t need = ZSTD_estimateCCtxSize_usingCParams(params);
 	size_t packed = ZSTD_compressBound(TIDE_BLOCK_MAX);
-	uint8_t *memory = tide_sys_memory(need + packed);
+	uint8_t *memory = tide_sys_memory(TIDE_ZSTD_PACKS + packed);
 	if (!memory)
 		return false;
 	ring.memory = memory;
-	ring.memory_len = need;
-	ring.packed = memory + need;
+	ring.packed = memory + TIDE_ZSTD_PACKS;
 	ring.packed_cap = packed;
 	return true;
 }
@@ -135,9 +130,9 @@ size_t tide_ring_room(void)
 
 static bool begin_zstd(void)
 {
-	if (!ring.zstd && (ring.zstd = ZSTD_initStaticCCtx(ring.memory, ring.memory_len))) {
+	if (!ring.zstd && (ring.zstd = ZSTD_initStaticCCtx(ring.memory, TIDE_ZSTD_PACKS))) {
 		/* for ZSTD_compress2 only: the simple call has parameters of its own */
-		ZSTD_CCtx_setParameter(ring.zstd, ZSTD_c_compressionLevel, LEVEL);
+		ZSTD_CCtx_setParameter(ring.zstd, ZSTD_c_compressionLevel, TIDE_ZSTD_LEVEL);
 		/* on by default, but in a context that was made in given memory, where all parameters are 0 */
 		ZSTD_CCtx_setParameter(ring.zstd, ZSTD_c_contentSizeFlag, 1);
 		ZSTD_CCtx_setParameter(ring.zstd, ZSTD_c_literalCompressionMode, ZSTD_lcm_uncompressed);
@@ -152,7 +147,7 @@ static size_t pack(const void *raw, size_t raw_len, bool plain)
 		return 0;
 	/* both write the content size, which a reader wants, and fit the estimate for one block */
 	size_t len = plain ? ZSTD_compress2(ring.zstd, ring.packed, ring.packed_cap, raw, raw_len)
-			   : ZSTD_compressCCtx(ring.zstd, ring.packed, ring.packed_cap, raw, raw_len, LEVEL);
+			   : ZSTD_compressCCtx(ring.zstd, ring.packed, ring.packed_cap, raw, raw_len, TIDE_ZSTD_LEVEL);
 	ring.packed_len = ZSTD_isError(len) ? 0 : len;
 	return ring.packed_len;
 }

@@ -14,6 +14,12 @@
 
 #include "format/layout.h"
 
+/* Room for zstd's contexts, of which tests/unit/test_zstd.c says that it is enough: to ask zstd itself costs each start the pages that its
+ * answer is on. */
+#define TIDE_ZSTD_PACKS ((size_t)384 << 10)
+#define TIDE_ZSTD_UNPACKS ((size_t)128 << 10)
+#define TIDE_ZSTD_LEVEL 1
+
 /* The current epoch: how many segments have been begun. Read on every event; whatever happens after an event of
  * epoch e is of epoch e or later, so that "all events up to epoch e" is always a state that the program was in. */
 extern _Atomic uint32_t tide_ring_now;

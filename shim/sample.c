@@ -6,7 +6,7 @@
 
 uint64_t tide_sample_mean;
 __thread struct tide_draw tide_draw __attribute__((tls_model("initial-exec")));
-atomic_uchar tide_sample_counts[1u << TIDE_SAMPLE_BITS];
+atomic_uchar tide_sample_counts[1u << TIDE_SAMPLE_BITS] TIDE_BIG;
 
 /* Natural logarithm of x in (0, 1], without libm: 2 * atanh((m - 1) / (m + 1)) for a mantissa m near 1. */
 static double logarithm(double x)

@@ -23,7 +23,7 @@ static struct {
 	uint64_t native[WORDS], python[WORDS]; /* of the last one */
 	uint32_t native_len, python_len;
 	uint64_t last_native, last_python;
-} sites;
+} sites TIDE_BIG;
 
 static uint32_t slot_of(uint64_t hash)
 {

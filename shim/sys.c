@@ -93,6 +93,11 @@ long tide_sys_write(int fd, const void *buf, size_t len)
 	return call(SYS_write, fd, (long)buf, (long)len, 0, 0, 0);
 }
 
+long tide_sys_pwrite(int fd, const void *buf, size_t len, uint64_t offset)
+{
+	return call(SYS_pwrite64, fd, (long)buf, (long)len, (long)offset, 0, 0);
+}
+
 long tide_sys_ioctl(int fd, unsigned long what, void *argument)
 {
 	return call(SYS_ioctl, fd, (long)what, (long)argument, 0, 0, 0);

@@ -11,6 +11,9 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+/* Of big tables, which most processes touch here and there if at all: away from the small variables, so that those share few pages. */
+#define TIDE_BIG __attribute__((section(".bss.big")))
+
 /* Six arguments always: the kernel ignores what it does not use. */
 static inline long tide_syscall(long nr, long a, long b, long c, long d, long e, long f)
 {
@@ -66,6 +69,7 @@ int tide_sys_close(int fd);
 long tide_sys_read(int fd, void *buf, size_t len);
 long tide_sys_pread(int fd, void *buf, size_t len, uint64_t offset);
 long tide_sys_write(int fd, const void *buf, size_t len);
+long tide_sys_pwrite(int fd, const void *buf, size_t len, uint64_t offset);
 long tide_sys_ioctl(int fd, unsigned long what, void *argument);
 int tide_sys_fallocate(int fd, uint64_t len);
 int tide_sys_unlinkat(int dir, const char *path);
