@@ -176,10 +176,15 @@ static inline void capture(struct tide_lane *lane, const struct tide_regs *regs,
 {
 	unsigned limit = tide_config.stack_limit;
 	*ret = (struct stacks){.has_native = native};
-	if (limit && native && regs)
-		tide_unwind(&lane->unwinder, regs, limit, &ret->native);
+	const struct tide_regs *walked = native ? regs : NULL;
+	uintptr_t stands = UINTPTR_MAX;
 	if (limit && atomic_load_explicit(&tide_python_usable, memory_order_relaxed))
-		tide_python_words(&lane->python_stack, &lane->python_kept, limit, &ret->python);
+		stands = tide_python_words(&lane->python_stack, &lane->python_kept, limit, &ret->python,
+					   &lane->unwinder, walked);
+	if (!limit || !walked)
+		return;
+	tide_unwind(&lane->unwinder, walked, limit, stands, &ret->native);
+	tide_python_walked(&lane->python_stack);
 }
 
 /* The event will not be told: the next one's stacks must not be told as their difference from these. */

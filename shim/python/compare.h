@@ -96,8 +96,10 @@ TIDE_PY_INLINE bool tide_py_verify(const struct tide_py_version *v, struct tide_
 			e->at = at;
 			same = i;
 		}
-		if (how != TIDE_PY_BY_INDEX && tide_py_running(e->frame) == s->mark)
+		if (how != TIDE_PY_BY_INDEX && tide_py_running(e->frame) == s->mark) {
+			s->standing = i + 1;
 			break;
+		}
 	}
 	*ret_same = same;
 	return true;
@@ -113,6 +115,8 @@ TIDE_PY_INLINE uint32_t tide_py_stack_update_as(struct tide_py_stack *s, const u
 		uint64_t at = tide_py_at_of(tide_py_places_of(tide_py.version, how), frame, how);
 		uint32_t same = s->depth - (at != e->at);
 		e->at = at;
+		if (how != TIDE_PY_BY_PAIR)
+			s->standing = s->depth;
 		return same;
 	}
 	return tide_py_stack_walk(s, frame, limit);

@@ -1,6 +1,7 @@
 #include "format/items.h"
 #include "python/compare.h"
 #include "python/interp.h"
+#include "python/native.h"
 
 static void put(struct tide_kept *k, uint64_t word, struct tide_words *ret)
 {
@@ -38,18 +39,23 @@ static bool name(struct tide_py_stack *s, uint32_t i)
 	return whole;
 }
 
-void tide_python_words(struct tide_py_stack *s, struct tide_kept *k, unsigned max, struct tide_words *ret)
+uintptr_t tide_python_words(struct tide_py_stack *s, struct tide_kept *k, unsigned max, struct tide_words *ret,
+			    const struct tide_unwinder *u, const struct tide_regs *regs)
 {
-	uint32_t same = tide_py_stack_update(s, tide_py_frame_of(tide_py.thread_state()), max);
+	const uint8_t *state = tide_py.thread_state();
+	tide_py_native_begin(s, state);
+	uint32_t same = tide_py_stack_update(s, tide_py_frame_of(state), max);
+	uintptr_t stands = tide_py_native_stands(s, u, regs);
 	bool was_whole = s->whole, whole = name(s, same) && !s->base;
 	for (uint32_t i = 0; whole && !was_whole && i < same; i++)
 		whole = s->known[i] != 0;
 	s->whole = whole;
 	if (__builtin_expect(whole, 1)) {
 		*ret = (struct tide_words){s->known, s->depth, was_whole ? same : 0};
-		return;
+		return stands;
 	}
 	if (was_whole)
 		k->depth = 0; /* what is in it was not told last */
 	put_all(s, k, ret);
+	return stands;
 }

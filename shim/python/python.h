@@ -12,6 +12,7 @@
 #include "format/encode.h"
 #include "format/layout.h"
 #include "python/stack.h"
+#include "unwind/unwind.h"
 
 struct tide_census_writer;
 struct tide_unwind_module;
@@ -28,7 +29,15 @@ extern atomic_bool tide_python_usable;
  * before them, TIDE_WORD_CUT_LIMIT. No words outside Python. New code objects are defined on the way. No GIL, no
  * allocation. The stack and what is kept are the caller's memory of the last walk; one thread at a time. *ret is valid until the
  * next walk, and `shared` relative to the one before. */
-void tide_python_words(struct tide_py_stack *, struct tide_kept *, unsigned max, struct tide_words *ret);
+uintptr_t tide_python_words(struct tide_py_stack *, struct tide_kept *, unsigned max, struct tide_words *ret,
+			    const struct tide_unwinder *, const struct tide_regs *);
+/* Returns what tide_unwind with these registers needs not look at, cells of the native stack from this one up: they are as they were
+ * at the last walk of both stacks (native.h). UINTPTR_MAX: all may have changed. regs NULL: no native walk follows, and none
+ * can be gone by the next time. After it, or instead of it, what both know is of one time: */
+static inline void tide_python_walked(struct tide_py_stack *s)
+{
+	s->version = s->version_now;
+}
 
 /* True once the interpreter has begun to finalize; two loads. */
 bool tide_python_finalizing(void);

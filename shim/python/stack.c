@@ -56,10 +56,29 @@ static void append(struct tide_py_stack *s, uint32_t count)
 		const uint8_t *frame = s->fresh[count];
 		s->place[place_of(frame)] = (uint16_t)s->depth;
 		s->empty[s->depth] = v->owner >= 0 && frame[v->owner] == v->owner_skipped;
+		if (v->cframe_back == 0)
+			s->loop[s->depth] = s->empty[s->depth] ? frame : s->depth ? s->loop[s->depth - 1] : NULL;
 		s->seen[s->depth] = (struct tide_py_seen){frame, (uintptr_t)tide_py_pointer_at(frame, p.back),
 							  tide_py_at_of(p, frame, how)};
 		s->depth++;
 		tide_py_put_mark(s, frame, how);
+	}
+}
+
+/* 3.11: of frames `from` and further in, which call of the evaluation loop runs them. */
+static void find_loops(struct tide_py_stack *s, uint32_t from)
+{
+	const struct tide_py_version *v = tide_py.version;
+	const uint8_t *loop = s->innermost_loop;
+	bool innermost = true; /* of its call */
+	for (uint32_t i = s->depth; i-- > from;) {
+		const uint8_t *frame = s->seen[i].frame;
+		if (innermost && loop && tide_py_pointer_at(loop, (size_t)v->cframe_frame) != frame)
+			loop = NULL;
+		s->loop[i] = loop;
+		innermost = frame[v->entered] != 0;
+		if (innermost && loop)
+			loop = tide_py_pointer_at(loop, v->cframe_back);
 	}
 }
 
@@ -70,10 +89,12 @@ static uint32_t walk_anew(struct tide_py_stack *s, const uint8_t *frame, uint32_
 	for (const uint8_t *f = frame; f && depth < DEPTH_MOST; f = tide_py_pointer_at(f, v->back))
 		depth++;
 	s->base = base_for(depth, limit);
-	s->depth = 0;
+	s->depth = s->standing = 0;
 	for (kept = 0; kept < depth - s->base; kept++, frame = tide_py_pointer_at(frame, v->back))
 		s->fresh[kept] = frame;
 	append(s, kept);
+	if (s->innermost_loop)
+		find_loops(s, 0);
 	return 0;
 }
 
@@ -81,6 +102,7 @@ TIDE_PY_INLINE uint32_t walk_as(struct tide_py_stack *s, const uint8_t *first, u
 {
 	const struct tide_py_version *v = tide_py.version;
 	uint32_t fresh = 0, same;
+	s->standing = 0;
 	for (const uint8_t *frame = first; frame && fresh < limit; frame = tide_py_pointer_at(frame, v->back)) {
 		uint32_t i = s->place[place_of(frame)];
 		if (i >= s->depth || s->seen[i].frame != frame) {
@@ -92,6 +114,8 @@ TIDE_PY_INLINE uint32_t walk_as(struct tide_py_stack *s, const uint8_t *first, u
 		s->depth = i + 1;
 		tide_py_put_mark(s, frame, how);
 		append(s, fresh);
+		if (how == TIDE_PY_BY_FLAGGED && s->innermost_loop)
+			find_loops(s, i);
 		return same;
 	}
 	return walk_anew(s, first, limit);

@@ -40,6 +40,13 @@ struct tide_py_stack {
 	bool whole;   /* the user's: the stack's words are known[0 .. depth) */
 	int32_t mark; /* ours, in frames, negative; 0 with versions that have no place for it */
 	bool alone; /* the user's: no native stack is told with this one, so what only their merge needs is not compared */
+	uint32_t standing; /* after an update: the innermost entry that was found marked, + 1; 0: none was */
+	/* the native side (native.h); all NULL and 0 if it is not asked for */
+	const uint8_t *innermost_loop; /* the user's, 3.11: the innermost _PyCFrame */
+	uint64_t version,
+		version_now; /* context_ver at the last update that a native walk followed, and at the last one */
+	const uint8_t
+		*loop[TIDE_STACK_MAX];  /* what the call of the evaluation loop that runs an entry has on the C stack */
 	uint16_t place[TIDE_PY_PLACES]; /* by a frame's address: where it may be kept */
 	struct tide_py_seen seen[TIDE_STACK_MAX];
 	bool empty[TIDE_STACK_MAX];           /* runs no code of its own */

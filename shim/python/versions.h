@@ -10,14 +10,16 @@
 
 struct tide_py_version {
 	uint8_t minor;
-	uint16_t frame_of_state; /* PyThreadState -> frame, or -> cframe when cframe_frame is used */
-	uint16_t thread_id;      /* in PyThreadState: pthread_self() of its thread */
-	int16_t cframe_frame;    /* offset in cframe; -1: the state points at the frame itself */
-	uint16_t back, code;     /* in a frame */
-	uint16_t instruction;    /* in a frame: int f_lasti up to 3.10, a pointer into the code from 3.11 */
-	int16_t entered;         /* u8 in a frame: a call of the evaluation loop began with it; -1: none */
-	int16_t owner;           /* u8 in a frame; -1: none */
-	uint8_t owner_skipped;   /* frames of this owner run no code of their own: the loop's callers push them */
+	uint16_t frame_of_state;  /* PyThreadState -> frame, or -> cframe when cframe_frame is used */
+	uint16_t thread_id;       /* in PyThreadState: pthread_self() of its thread */
+	int16_t cframe_frame;     /* offset in cframe; -1: the state points at the frame itself */
+	uint16_t context_version; /* in PyThreadState: u64 context_ver; 0: not asked for */
+	uint16_t cframe_back;  /* in a cframe: the one of the call of the evaluation loop outside; 0: not asked for */
+	uint16_t back, code;   /* in a frame */
+	uint16_t instruction;  /* in a frame: int f_lasti up to 3.10, a pointer into the code from 3.11 */
+	int16_t entered;       /* u8 in a frame: a call of the evaluation loop began with it; -1: none */
+	int16_t owner;         /* u8 in a frame; -1: none */
+	uint8_t owner_skipped; /* frames of this owner run no code of their own: the loop's callers push them */
 	uint16_t first_line, file, name, line_table,
 		instructions; /* in a code object; instructions 0: f_lasti is an index */
 	uint8_t lasti_bytes;  /* what one unit of f_lasti is; up to 3.10 */

@@ -25,6 +25,7 @@ struct quick {
 	uintptr_t start;
 	struct tide_frame_fresh *fresh; /* behind the last one */
 	uint32_t at;                    /* frame of the last walk */
+	uintptr_t stands;               /* as of tide_unwind() */
 	uint32_t changed;               /* as in struct walk */
 };
 
@@ -118,7 +119,7 @@ INLINE bool change_in_place(struct quick *q, uint32_t i, bool with_bp)
 INLINE bool walk_out_in_place(struct quick *q, bool with_bp)
 {
 	struct tide_unwinder *u = q->u;
-	uintptr_t pc = q->pc, sp = q->sp; /* *q would be in memory */
+	uintptr_t pc = q->pc, sp = q->sp, stands = q->stands; /* *q would be in memory */
 	for (uint64_t i = q->at;;) {
 		if (__builtin_expect(pc != u->pc[i], 0)) {
 			q->pc = pc;
@@ -129,6 +130,8 @@ INLINE bool walk_out_in_place(struct quick *q, bool with_bp)
 		if (--i == 0)
 			return !u->end_is_cell || tide_cell(u->sp[0] - TIDE_RA_BELOW_CFA) == 0;
 		sp = u->sp[i];
+		if (sp > stands)
+			return true;
 		pc = tide_cell(sp - TIDE_RA_BELOW_CFA);
 	}
 }
@@ -138,7 +141,7 @@ static bool same_bp(const struct quick *q)
 {
 	const struct tide_unwinder *u = q->u;
 	uint32_t i = u->bp_innermost < q->at ? u->bp_innermost : q->at;
-	for (; i && i >= u->bp_outermost; i--)
+	for (; i && i >= u->bp_outermost && u->sp[i] <= q->stands; i--)
 		if (tide_needs_bp(u->rule[i]) && quick_bp(q, bp_at_frame(q, i)) != u->bp_value[i])
 			return false;
 	return true;
@@ -159,7 +162,8 @@ static void note_fresh_bp(struct tide_unwinder *u, uint32_t at, uint32_t depth)
 }
 
 /* False: nothing is known but what *changed says. */
-INLINE bool walk_quickly(struct tide_unwinder *u, const struct tide_regs *regs, uint32_t *changed, bool with_bp)
+INLINE bool walk_quickly(struct tide_unwinder *u, const struct tide_regs *regs, uintptr_t stands, uint32_t *changed,
+			 bool with_bp)
 {
 	struct quick q = {.u = u,
 			  .rules = atomic_load_explicit(&tide_rules, memory_order_acquire),
@@ -167,7 +171,8 @@ INLINE bool walk_quickly(struct tide_unwinder *u, const struct tide_regs *regs, 
 			  .sp = regs->sp,
 			  .bp_at = TIDE_BP_HERE,
 			  .bp_here = regs->bp,
-			  .start = regs->sp};
+			  .start = regs->sp,
+			  .stands = stands};
 	if (!walk_in(&q, with_bp))
 		return false;
 	uint32_t depth = q.at + (uint32_t)(q.fresh - u->fresh);
@@ -191,12 +196,13 @@ INLINE bool walk_quickly(struct tide_unwinder *u, const struct tide_regs *regs, 
 }
 
 __attribute__((noinline)) static bool walk_quickly_with_bp(struct tide_unwinder *u, const struct tide_regs *regs,
-							   uint32_t *changed)
+							   uintptr_t stands, uint32_t *changed)
 {
-	return walk_quickly(u, regs, changed, true);
+	return walk_quickly(u, regs, stands, changed, true);
 }
 
-void tide_unwind(struct tide_unwinder *u, const struct tide_regs *regs, unsigned max, struct tide_words *ret)
+void tide_unwind(struct tide_unwinder *u, const struct tide_regs *regs, unsigned max, uintptr_t stands,
+		 struct tide_words *ret)
 {
 	unsigned now = atomic_load_explicit(&generation, memory_order_relaxed);
 	uint32_t changed = UINT32_MAX;
@@ -210,8 +216,8 @@ void tide_unwind(struct tide_unwinder *u, const struct tide_regs *regs, unsigned
 	}
 	bool quick = u->known && u->end != TIDE_WORD_CUT_LIMIT; /* and so there is a table of rules */
 	if (__builtin_expect(quick, 1))
-		quick = u->bp_innermost ? walk_quickly_with_bp(u, regs, &changed)
-					: walk_quickly(u, regs, &changed, false);
+		quick = u->bp_innermost ? walk_quickly_with_bp(u, regs, stands, &changed)
+					: walk_quickly(u, regs, stands, &changed, false);
 	if (__builtin_expect(quick && u->end == 0 && u->first == 1 && u->depth <= max, 1))
 		*ret = (struct tide_words){u->pc + 1, u->depth, changed - 1};
 	else if (quick)

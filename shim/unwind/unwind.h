@@ -61,8 +61,10 @@ struct tide_unwinder {
 /* The caller's stack, beginning with regs->pc. If it has more than `max` (1 .. TIDE_STACK_MAX) frames, outermost ones are left
  * out: as few multiples of TIDE_CUT_STEP as make it fit, so that stacks of like depth are cut at the same frame. */
 #define TIDE_CUT_STEP 16u
-/* *ret: outermost first, valid until the next walk; `shared` is relative to the walk before. */
-void tide_unwind(struct tide_unwinder *, const struct tide_regs *, unsigned max, struct tide_words *ret);
+/* Cells from `stands` up are known to be what they were at the last walk, if its stack was the same; UINTPTR_MAX: none is known to be.
+ * *ret: outermost first, valid until the next walk; `shared` is relative to the walk before. */
+void tide_unwind(struct tide_unwinder *, const struct tide_regs *, unsigned max, uintptr_t stands,
+		 struct tide_words *ret);
 
 /* Another thread has the lane now: what is known of stacks is void. */
 void tide_unwinder_forget(struct tide_unwinder *);

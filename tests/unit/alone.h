@@ -40,16 +40,17 @@ bool tide_python_finalizing(void)
 	return false;
 }
 atomic_bool tide_python_usable;
-void tide_python_words(struct tide_py_stack *stack, struct tide_kept *kept, unsigned max, struct tide_words *ret)
+uintptr_t tide_python_words(struct tide_py_stack *stack, struct tide_kept *kept, unsigned max, struct tide_words *ret,
+			    const struct tide_unwinder *u, const struct tide_regs *regs)
 {
-	(void)stack;
-	(void)kept;
-	(void)max;
+	(void)stack, (void)kept, (void)max, (void)u, (void)regs;
 	*ret = (struct tide_words){0};
+	return UINTPTR_MAX;
 }
-void tide_unwind(struct tide_unwinder *u, const struct tide_regs *regs, unsigned max, struct tide_words *ret)
+void tide_unwind(struct tide_unwinder *u, const struct tide_regs *regs, unsigned max, uintptr_t stands,
+		 struct tide_words *ret)
 {
-	(void)u, (void)regs, (void)max;
+	(void)u, (void)regs, (void)max, (void)stands;
 	*ret = (struct tide_words){0};
 }
 void tide_unwinder_forget(struct tide_unwinder *u)

@@ -13,6 +13,7 @@ import subprocess
 import pytest
 
 import harness
+import pythons
 
 TIMES = int(os.environ.get("TIDEMARK_STACKS", "5"))
 LIB = harness.BUILD / "programs" / "unwind_compare_lib.so"
@@ -43,7 +44,8 @@ for i in range(%d):
 """
 
 
-def compare(argv, tmp_path, codes=(0,), **env):
+def captured(argv, tmp_path, codes=(0,), **env):
+    tmp_path.mkdir(exist_ok=True)
     out = tmp_path / "compare.txt"
     done = subprocess.run([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE, timeout=600,
@@ -51,10 +53,16 @@ def compare(argv, tmp_path, codes=(0,), **env):
     assert done.returncode in codes, done.stderr.decode(errors="replace")
     lines = out.read_text().splitlines()
     numbers = [int(n) for n in lines[0].split()]
-    result = dict(zip(("captures", "compared", "equal", "cut", "different", "wrongly_shared", "ours_ns", "theirs_ns"), numbers))
+    result = dict(zip(("captures", "compared", "equal", "cut", "different", "wrongly_shared", "ours_ns", "theirs_ns", "spared",
+                       "wrongly_spared"), numbers))
     print(argv[0], result)
-    assert result["different"] == result["wrongly_shared"] == 0, (result, "\n".join(lines))
     return result, "\n".join(lines)
+
+
+def compare(argv, tmp_path, **more):
+    result, lines = captured(argv, tmp_path, **more)
+    assert result["different"] == result["wrongly_shared"] == result["wrongly_spared"] == 0, (result, lines)
+    return result, lines
 
 
 CASES = {
@@ -88,3 +96,32 @@ def test_same_stacks(case, tmp_path):
     result, lines = compare(argv, tmp_path, **env)
     assert result["compared"] > 1000, result
     assert result["cut"] == 0, (result, lines)
+
+
+WAYS = pathlib.Path(__file__).parent / "python_ways.py"
+MARKED = ("debian", "3.11", "3.12", "3.13")
+
+
+@pytest.mark.parametrize("malloc", ["malloc", "pymalloc"])
+@pythons.every
+def test_python_ways(name, malloc, tmp_path):
+    """What a Python frame's mark spares (shim/python/native.h) is what a whole walk finds, at each capture; and libunwind, at some."""
+    result, _ = compare([pythons.python(name), WAYS, 4 * TIMES], tmp_path, PYTHONMALLOC=malloc, COMPARE_MAX=120, COMPARE_EVERY=10)
+    share = result["spared"] / result["captures"]
+    assert share > 0.5 if name in MARKED else share == 0, result
+
+
+def test_greenlet_ways(tmp_path):
+    """The same where greenlets are resumed from other depths. What is above their own part of the stack then is nobody's stack, and
+    libunwind and we end differently in it; so only our own walks are compared."""
+    argv = [harness.PYTHON, WAYS, 40 * TIMES, "greenlets"]
+    for malloc in ("malloc", "pymalloc"):
+        result, lines = captured(argv, tmp_path / malloc, PYTHONMALLOC=malloc, COMPARE_EVERY=1000000)
+        assert result["spared"] > 1000 and result["wrongly_spared"] == 0, (result, lines)
+
+
+@pytest.mark.parametrize("wrong", ["mark", "switch"])
+def test_wrong_ways_are_seen(wrong, tmp_path):
+    """The test above can fail: with marks that are not looked at, and with switches of greenlets that are not noticed."""
+    result, _ = captured([harness.PYTHON, WAYS, 40 * TIMES, "greenlets"], tmp_path, COMPARE_WRONG=wrong, COMPARE_EVERY=1000000)
+    assert result["wrongly_spared"] > 100, result

@@ -1,8 +1,10 @@
 /*
  * Preload library for test_unwind.py: at every allocation of the program, the shim's unwinder and libunwind walk the same
  * stack, and both walks are compared, frame by frame. At exit a line goes to the file named by COMPARE_OUT:
- *   captures compared equal cut different wrongly_shared ours_ns libunwind_ns
+ *   captures compared equal cut different wrongly_shared ours_ns libunwind_ns spared wrongly_spared
  * "cut": ours ended early and said so, and what it has is a prefix of libunwind's. The first few differences follow.
+ * In a Python program Python's stack is walked first, as the shim does, and says which part of the native one is spared; then the stack is
+ * what another unwinder of ours finds that is told nothing, on each capture. COMPARE_WRONG makes what is spared wrong on purpose: "mark" believes in frames whose mark is gone, "switch" does not see that a greenlet was switched to.
  * COMPARE_MAX: the limit on frames; a stack cut there is equal if it is cut where unwind.h says. COMPARE_EVERY: compare each Nth capture only (ours is made every time, so that its memory is exercised).
  */
 #define UNW_LOCAL_ONLY
@@ -17,6 +19,8 @@
 #include <unistd.h>
 
 #include "format/items.h"
+#include "python/compare.h"
+#include "python/python.h"
 #include "unwind/modules.h"
 #include "unwind/unwind.h"
 
@@ -36,9 +40,13 @@ static struct {
 	char text[8192];
 	pid_t pid;
 	int ready; /* as in the shim, nothing is captured before our constructor */
+	const char *wrong;
+	unsigned long spared, wrongly_spared;
 } stats = {.every = 1, .max = MOST};
 
-static __thread struct tide_unwinder *unwinder __attribute__((tls_model("initial-exec")));
+static __thread struct tide_unwinder *unwinder, *told_nothing __attribute__((tls_model("initial-exec")));
+static __thread struct tide_py_stack *python_stack __attribute__((tls_model("initial-exec")));
+static __thread struct tide_kept *python_kept __attribute__((tls_model("initial-exec")));
 static __thread int busy __attribute__((tls_model("initial-exec")));
 
 static unsigned long long now_ns(void)
@@ -108,13 +116,57 @@ static void compare(const uint64_t *a, unsigned na, uintptr_t pc)
 	}
 }
 
+/* Of the shim's Python side only the walk is here: which code it is does not matter. */
+struct tide_py tide_py;
+uint32_t tide_py_code_id(const uint8_t *code)
+{
+	return code ? 1 : 0;
+}
+
+static bool is_wrong(const char *how)
+{
+	return stats.wrong && strcmp(stats.wrong, how) == 0;
+}
+
+/* As tide_python_words returns it. */
+static uintptr_t python(const struct tide_regs *regs)
+{
+	struct tide_words words;
+	struct tide_py_stack *s = python_stack;
+	const uint8_t *state = tide_py.version ? tide_py.thread_state() : NULL;
+	if (!state)
+		return UINTPTR_MAX;
+	if (is_wrong("switch") && s->version)
+		memcpy(&s->version, state + tide_py.version->context_version, sizeof s->version);
+	uint64_t version = s->version;
+	uintptr_t stands = tide_python_words(s, python_kept, stats.max, &words, unwinder, regs);
+	uintptr_t place = s->depth ? (uintptr_t)s->loop[s->depth - 1] : 0;
+	if (is_wrong("mark") && version && version == s->version_now && place > regs->sp &&
+	    place < unwinder->stack.high)
+		stands = place;
+	stats.spared += stands != UINTPTR_MAX;
+	return stands;
+}
+
+static void hold(const struct tide_regs *regs, const struct tide_words *now)
+{
+	struct tide_words whole;
+	if (!tide_py.version)
+		return;
+	tide_unwind(told_nothing, regs, stats.max, UINTPTR_MAX, &whole);
+	if (whole.depth != now->depth || memcmp(whole.word, now->word, whole.depth * sizeof *whole.word) != 0)
+		stats.wrongly_spared++;
+}
+
 /* The walk's words, innermost first. The told prefix must be the previous stack's. */
 static unsigned ours(const struct tide_regs *regs, uint64_t *words)
 {
 	static __thread struct tide_words last __attribute__((tls_model("initial-exec")));
 	static __thread uint64_t kept[MOST + 2] __attribute__((tls_model("initial-exec")));
 	struct tide_words now;
-	tide_unwind(unwinder, regs, stats.max, &now);
+	tide_unwind(unwinder, regs, stats.max, python(regs), &now);
+	tide_python_walked(python_stack);
+	hold(regs, &now);
 	for (unsigned i = 0; i < now.shared; i++)
 		stats.wrongly_shared += i >= last.depth || kept[i] != now.word[i];
 	for (unsigned i = 0; i < now.depth; i++) {
@@ -131,8 +183,12 @@ static void capture(const struct tide_regs *regs)
 	if (busy || !stats.ready)
 		return;
 	busy = 1;
-	if (!unwinder)
+	if (!unwinder) {
 		unwinder = __libc_calloc(1, sizeof *unwinder);
+		told_nothing = __libc_calloc(1, sizeof *told_nothing);
+		python_stack = __libc_calloc(1, sizeof *python_stack);
+		python_kept = __libc_calloc(1, sizeof *python_kept);
+	}
 	stats.captures++;
 	unsigned long long begin = now_ns();
 	unsigned n = ours(regs, a);
@@ -178,6 +234,16 @@ HOOK int dlclose(void *handle)
 	return rc;
 }
 
+static void meet(const struct tide_unwind_module *m)
+{
+	const char *(*get_version)(void) = tide_py.version ? NULL : tide_module_symbol(m, "Py_GetVersion");
+	const char *text = get_version ? get_version() : "";
+	if (strncmp(text, "3.", 2) != 0)
+		return;
+	tide_py.thread_state = tide_module_symbol(m, "PyGILState_GetThisThreadState");
+	tide_py.version = tide_py_version((unsigned)atoi(text + 2));
+}
+
 static void ignore(const struct tide_unwind_module *m)
 {
 	(void)m;
@@ -193,7 +259,8 @@ __attribute__((constructor)) static void begin(void)
 	stats.pid = getpid();
 	busy = 1;
 	unw_set_caching_policy(unw_local_addr_space, UNW_CACHE_PER_THREAD);
-	tide_modules_listen(ignore, ignore, "program");
+	stats.wrong = getenv("COMPARE_WRONG");
+	tide_modules_listen(meet, ignore, "program");
 	stats.ready = 1;
 	busy = 0;
 }
@@ -205,7 +272,8 @@ __attribute__((destructor)) static void end(void)
 	FILE *f = path && getpid() == stats.pid ? fopen(path, "a") : NULL;
 	if (!f)
 		return;
-	fprintf(f, "%lu %lu %lu %lu %lu %lu %llu %llu\n%s", stats.captures, stats.compared, stats.equal, stats.cut,
-		stats.different, stats.wrongly_shared, stats.ours_ns, stats.theirs_ns, stats.text);
+	fprintf(f, "%lu %lu %lu %lu %lu %lu %llu %llu %lu %lu\n%s", stats.captures, stats.compared, stats.equal,
+		stats.cut, stats.different, stats.wrongly_shared, stats.ours_ns, stats.theirs_ns, stats.spared,
+		stats.wrongly_spared, stats.text);
 	fclose(f);
 }
