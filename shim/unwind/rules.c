@@ -29,7 +29,7 @@ static uint64_t pack(struct tide_rule r)
 
 static struct tide_rule_table *new_table(uint32_t slots)
 {
-	struct tide_rule_table *t = tide_sys_memory(sizeof *t + slots * sizeof(struct tide_rule_slot));
+	struct tide_rule_table *t = tide_sys_memory(sizeof *t + (slots + 1) * sizeof(struct tide_rule_slot));
 	if (t) {
 		t->slots = slots;
 		t->mask = (slots - 1) * (uint32_t)sizeof(struct tide_rule_slot);
@@ -104,19 +104,16 @@ uint64_t tide_rule_search(uintptr_t pc, bool exact)
 {
 	uint64_t key = pc | (exact ? EXACT : 0);
 	struct tide_rule_table *t = atomic_load_explicit(&tide_rules, memory_order_acquire);
-	uint32_t mask = t ? t->slots - 1 : 0;
-	for (uint32_t i = t ? (uint32_t)(tide_rule_slot(t, key) - t->slot) : 0; t; i = (i + 1) & mask) {
-		uint64_t there = atomic_load_explicit(&t->slot[i].key, memory_order_relaxed);
-		if (there == key) {
-			uint64_t rule = atomic_load_explicit(&t->slot[i].rule, memory_order_relaxed);
-			if (rule)
-				return rule;
-			break;
-		}
-		if (there == 0)
+	const struct tide_rule_slot *s = t ? tide_rule_slot(t, key) : NULL, *end = t ? t->slot + t->slots : NULL;
+	uint64_t there = 0, rule = 0;
+	for (; s; s = s + 1 == end ? t->slot : s + 1) {
+		there = atomic_load_explicit(&s->key, memory_order_relaxed);
+		if (there == key || there == 0)
 			break;
 	}
-	return learn(pc, exact, key);
+	if (there)
+		rule = atomic_load_explicit(&s->rule, memory_order_relaxed);
+	return rule ? rule : learn(pc, exact, key);
 }
 
 void tide_rules_flush(void)

@@ -41,7 +41,7 @@ struct tide_rule_table {
 	uint32_t slots; /* a power of two */
 	uint32_t mask;  /* (slots - 1) * sizeof(struct tide_rule_slot) */
 	atomic_uint used;
-	struct tide_rule_slot slot[];
+	struct tide_rule_slot slot[]; /* and one more, which is never taken: to look at behind the last */
 };
 extern struct tide_rule_table *_Atomic tide_rules;
 
@@ -54,14 +54,15 @@ static inline struct tide_rule_slot *tide_rule_slot(struct tide_rule_table *t, u
 /* `exact` as in tide_cfi_rule. Finds the rule in the table, or computes and keeps it; packed. */
 uint64_t tide_rule_search(uintptr_t pc, bool exact);
 
-/* The rule of a return address. Inline for the one in its first slot, which nearly all are. A table exists once anything was learnt. */
+/* The rule of a return address. Inline for the one in its first two slots, which nearly all are. A table exists once anything was learnt. */
 static inline uint64_t tide_rule_in(struct tide_rule_table *t, uintptr_t pc)
 {
 	struct tide_rule_slot *s = tide_rule_slot(t, pc);
-	uint64_t rule = atomic_load_explicit(&s->rule, memory_order_relaxed);
-	if (__builtin_expect(atomic_load_explicit(&s->key, memory_order_relaxed) != pc || !rule, 0))
+	if (__builtin_expect(atomic_load_explicit(&s->key, memory_order_relaxed) != pc, 0) &&
+	    atomic_load_explicit(&(++s)->key, memory_order_relaxed) != pc)
 		return tide_rule_search(pc, false);
-	return rule;
+	uint64_t rule = atomic_load_explicit(&s->rule, memory_order_relaxed);
+	return __builtin_expect(rule != 0, 1) ? rule : tide_rule_search(pc, false);
 }
 static inline uint64_t tide_rule_of_call(uintptr_t pc)
 {

@@ -66,7 +66,21 @@ INLINE uintptr_t quick_cfa(const struct quick *q, uint64_t rule, uint32_t i, boo
 	return q->sp + (uintptr_t)(intptr_t)(int32_t)rule;
 }
 
-/* To where the last walk passed with the same sp: q->at is that frame of it, q->pc what its pc is now. Those before it are fresh. */
+/* Frame i was called from elsewhere, but its caller's frame lies where it lay. */
+INLINE void put_in_place(struct quick *q, uint32_t i, uint64_t rule, uintptr_t bp, bool with_bp)
+{
+	struct tide_unwinder *u = q->u;
+	u->pc[i] = q->pc;
+	u->rule[i] = rule;
+	if (with_bp) {
+		u->bp_value[i] = bp;
+		tide_note_bp(u, i);
+	}
+	q->changed = i;
+}
+
+/* To where the last walk passed with the same sp and went on to the same frame: q->at is that frame of it, whose pc now is what it is
+ * now. Those before it are fresh. */
 INLINE bool walk_in(struct quick *q, bool with_bp)
 {
 	struct tide_unwinder *u = q->u;
@@ -76,12 +90,20 @@ INLINE bool walk_in(struct quick *q, bool with_bp)
 	for (;; f++) {
 		while (*known < q->sp) /* sp[0] is not below any */
 			known--;
-		if (*known == q->sp)
+		q->at = (uint32_t)(known - u->sp);
+		bool met = *known == q->sp;
+		if (met && (known == u->sp || u->pc[q->at] == q->pc)) {
+			q->changed = q->at + 1;
 			break;
+		}
 		uint64_t rule = tide_rule_in(q->rules, q->pc);
 		uintptr_t cfa = quick_cfa(q, rule, 0, with_bp, &bp);
 		if (__builtin_expect(cfa > high || f == most, 0))
 			return false;
+		if (met && cfa == known[-1]) {
+			put_in_place(q, q->at, rule, bp, with_bp);
+			break;
+		}
 		f->pc = q->pc;
 		f->sp = q->sp;
 		f->rule = rule;
@@ -92,12 +114,11 @@ INLINE bool walk_in(struct quick *q, bool with_bp)
 		q->pc = tide_cell(cfa - TIDE_RA_BELOW_CFA);
 		q->sp = cfa;
 	}
-	q->at = (uint32_t)(known - u->sp);
 	q->fresh = f;
 	return known != u->sp;
 }
 
-/* The frame in hand, `i`, was called from elsewhere. If its caller's frame lies where it lay, it changes its pc in its place. */
+/* The frame in hand, `i`, was called from elsewhere. */
 INLINE bool change_in_place(struct quick *q, uint32_t i, bool with_bp)
 {
 	struct tide_unwinder *u = q->u;
@@ -105,34 +126,28 @@ INLINE bool change_in_place(struct quick *q, uint32_t i, bool with_bp)
 	uintptr_t bp = 0, cfa = quick_cfa(q, rule, i, with_bp, &bp);
 	if (__builtin_expect(cfa != u->sp[i - 1] || cfa > u->stack.high, 0))
 		return false;
-	u->pc[i] = q->pc;
-	u->rule[i] = rule;
-	if (with_bp) {
-		u->bp_value[i] = bp;
-		tide_note_bp(u, i);
-	}
-	q->changed = i;
+	put_in_place(q, i, rule, bp, with_bp);
 	return true;
 }
 
-/* Compares frames q->at and further out with what they were. False: it is not that simple; what was changed until then is right. */
-INLINE bool walk_out_in_place(struct quick *q, bool with_bp)
+/* Compares frames further out than q->at with what they were. False: it is not that simple; what was changed until then is right. */
+INLINE bool walk_out_in_place(struct quick *q, bool with_bp, bool spared)
 {
 	struct tide_unwinder *u = q->u;
-	uintptr_t pc = q->pc, sp = q->sp, stands = q->stands; /* *q would be in memory */
+	uintptr_t stands = q->stands; /* *q would be in memory */
 	for (uint64_t i = q->at;;) {
+		if (--i == 0)
+			return !u->end_is_cell || tide_cell(u->sp[0] - TIDE_RA_BELOW_CFA) == 0;
+		uintptr_t sp = u->sp[i];
+		if (spared && sp > stands)
+			return true;
+		uintptr_t pc = tide_cell(sp - TIDE_RA_BELOW_CFA);
 		if (__builtin_expect(pc != u->pc[i], 0)) {
 			q->pc = pc;
 			q->sp = sp;
 			if (!change_in_place(q, (uint32_t)i, with_bp))
 				return false;
 		}
-		if (--i == 0)
-			return !u->end_is_cell || tide_cell(u->sp[0] - TIDE_RA_BELOW_CFA) == 0;
-		sp = u->sp[i];
-		if (sp > stands)
-			return true;
-		pc = tide_cell(sp - TIDE_RA_BELOW_CFA);
 	}
 }
 
@@ -176,8 +191,9 @@ INLINE bool walk_quickly(struct tide_unwinder *u, const struct tide_regs *regs, 
 	if (!walk_in(&q, with_bp))
 		return false;
 	uint32_t depth = q.at + (uint32_t)(q.fresh - u->fresh);
-	q.changed = q.at + 1;
-	bool quick = walk_out_in_place(&q, with_bp) && (!with_bp || same_bp(&q));
+	bool quick =
+		stands != UINTPTR_MAX ? walk_out_in_place(&q, with_bp, true) : walk_out_in_place(&q, with_bp, false);
+	quick = quick && (!with_bp || same_bp(&q));
 	*changed = q.changed;
 	if (__builtin_expect(!quick || depth > TIDE_STACK_MAX, 0))
 		return false;
