@@ -31,6 +31,7 @@ _Static_assert(sizeof(struct pool) == 48, "pool header");
 #define BLOCKS_MOST 1024u /* in a pool */
 #define COUNTED_SLOTS 4096u
 #define COUNTED_MOST 3072u
+#define COUNTED_FIRST 256u /* slots in use at first: a small program's census touches few pages */
 #define ENTRY_CAP 14u      /* bytes of one entry of a PYSITES record, at most */
 #define TYPES_WHEN_LIVE 4u /* types are told of arenas of which at most one in so many bytes is live */
 
@@ -47,6 +48,7 @@ static struct scratch {
 	struct counted slot[COUNTED_SLOTS];
 	uint16_t used[COUNTED_MOST];
 	uint32_t counted;
+	uint32_t slots; /* in use, COUNTED_SLOTS at most */
 	struct tide_py_site_set live;
 	bool whole; /* all live blocks are in that set */
 	uint8_t record[64 + COUNTED_MOST * ENTRY_CAP];
@@ -70,14 +72,18 @@ static uint32_t block_bytes(const struct pool *p)
 	return (p->size_class + 1) * ALIGNMENT;
 }
 
-/* Copies the headers of an arena's pools. False: it is not there any more. */
+/* Copies the headers of an arena's pools. Pools are carved in order, so behind the first that never was one nothing is looked at, and
+ * none of it becomes resident by that. False: it is not there any more. */
 static bool read_headers(const struct taking *t, uintptr_t first, uint32_t pools)
 {
 	uint32_t pool_bytes = tide_py.version->pool;
 	if (t->direct) {
-		for (uint32_t i = 0; i < pools; i++)
+		uint32_t i = 0;
+		do
 			memcpy(&scratch->pool[i], (const void *)(first + i * (uintptr_t)pool_bytes),
 			       sizeof(struct pool));
+		while (scratch->pool[i].max_next_offset && ++i < pools);
+		memset(scratch->pool + i, 0, (pools - i) * sizeof(struct pool));
 		return true;
 	}
 	struct iovec to = {scratch->pool, pools * sizeof(struct pool)};
@@ -138,19 +144,24 @@ static bool count(const struct taking *t, const struct counted *what)
 	uint64_t key = what->site | (uint64_t)what->size_class << 16 | (uint64_t)what->type << 24;
 	uint32_t i = (uint32_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 40);
 	for (;; i++) {
-		struct counted *c = &scratch->slot[i % COUNTED_SLOTS];
+		struct counted *c = &scratch->slot[i & (scratch->slots - 1)];
 		if (c->blocks && (c->site != what->site || c->size_class != what->size_class || c->type != what->type))
 			continue;
 		if (!c->blocks) {
 			*c = *what;
 			tide_py_site_set_add(&scratch->live, what->site);
-			scratch->used[scratch->counted++] = (uint16_t)(i % COUNTED_SLOTS);
+			scratch->used[scratch->counted++] = (uint16_t)(i & (scratch->slots - 1));
 		} else {
 			c->blocks += what->blocks;
 		}
 		break;
 	}
-	return scratch->counted < COUNTED_MOST || put_counted(t);
+	if (scratch->counted < scratch->slots / 4 * 3)
+		return true;
+	bool ok = put_counted(t);
+	if (scratch->slots < COUNTED_SLOTS)
+		scratch->slots *= 2; /* they are all free now */
+	return ok;
 }
 
 /* Sets the bits of the pool's free blocks. False: it is not as a pool should be. */
@@ -225,6 +236,8 @@ static bool sites_of_arena(void *arg, const struct tide_py_arena *a)
 	for (uintptr_t at = (base + pool_bytes - 1) / pool_bytes * pool_bytes; at + pool_bytes <= base + a->bytes;
 	     at += pool_bytes) {
 		const struct pool *p = (const struct pool *)at;
+		if (!p->max_next_offset) /* nor are those behind it (read_headers) */
+			break;
 		if (is_used(p) && p->count)
 			whole = sites_of_pool(p, (const uint8_t *)at, arg) && whole;
 	}
@@ -293,6 +306,8 @@ void tide_python_census(struct tide_census_writer *w)
 	if (!scratch)
 		return;
 	scratch->whole = true;
+	if (!scratch->slots)
+		scratch->slots = COUNTED_FIRST;
 	if (t.sites) {
 		memset(&scratch->live, 0, sizeof scratch->live);
 		tide_py_types_begin();

@@ -11,7 +11,8 @@
 #include "python/interp.h"
 #include "sys.h"
 
-#define SLOTS 4096u
+#define SLOTS_FIRST 256u /* a small program's census touches few pages */
+#define SLOTS_MOST 4096u
 #define LOOKS_MOST 2000u /* distinct words that are looked at in one census */
 #define NAME_MOST 120u
 #define NAMES_BYTES 65536u
@@ -25,8 +26,10 @@ struct looked {
 };
 
 static struct {
-	struct looked *slot; /* SLOTS */
-	uint8_t *names;      /* byte strings with their length before them, in order of their numbers */
+	struct looked *memory; /* two tables, of which one is in use */
+	struct looked *slot;
+	uint32_t slots;
+	uint8_t *names; /* byte strings with their length before them, in order of their numbers */
 	uint32_t used, looks, numbers, named, put;
 } types;
 
@@ -43,12 +46,14 @@ static long copy(uintptr_t from, void *to, size_t len)
 
 void tide_py_types_begin(void)
 {
-	if (!types.slot)
-		types.slot = tide_sys_memory(SLOTS * sizeof *types.slot);
+	if (!types.memory) {
+		types.slot = types.memory = tide_sys_memory(2 * SLOTS_MOST * sizeof *types.memory);
+		types.slots = SLOTS_FIRST;
+	}
 	if (!types.names)
 		types.names = tide_sys_memory(NAMES_BYTES);
 	if (types.slot && types.used)
-		memset(types.slot, 0, SLOTS * sizeof *types.slot);
+		memset(types.slot, 0, types.slots * sizeof *types.slot);
 	types.used = types.looks = types.numbers = types.named = types.put = 0;
 }
 
@@ -91,13 +96,34 @@ static uint32_t look(uintptr_t at)
 	return take_name(type.word[TIDE_PY_TP_NAME / 8]) ? ++types.numbers : 0;
 }
 
-static uint32_t number_of(uintptr_t word)
+/* Where the word is, or would be. */
+static struct looked *slot_of(uintptr_t word)
 {
 	uint32_t i = (uint32_t)((word >> 3) * UINT64_C(0x9e3779b97f4a7c15) >> 40);
-	while (types.slot[i % SLOTS].word && types.slot[i % SLOTS].word != word)
+	while (types.slot[i % types.slots].word && types.slot[i % types.slots].word != word)
 		i++;
-	struct looked *l = &types.slot[i % SLOTS];
-	if (!l->word && types.used < SLOTS / 4 * 3) {
+	return &types.slot[i % types.slots];
+}
+
+static void grow(void)
+{
+	const struct looked *old = types.slot, *end = old + types.slots;
+	types.slot = old == types.memory ? types.memory + SLOTS_MOST : types.memory;
+	types.slots *= 2;
+	memset(types.slot, 0, types.slots * sizeof *types.slot);
+	for (; old < end; old++)
+		if (old->word)
+			*slot_of(old->word) = *old;
+}
+
+static uint32_t number_of(uintptr_t word)
+{
+	struct looked *l = slot_of(word);
+	if (!l->word && types.used >= types.slots / 4 * 3 && types.slots < SLOTS_MOST) {
+		grow();
+		l = slot_of(word);
+	}
+	if (!l->word && types.used < SLOTS_MOST / 4 * 3) {
 		*l = (struct looked){word, look(word)};
 		types.used++;
 	}

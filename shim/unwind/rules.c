@@ -5,7 +5,8 @@
 #include "lock.h"
 #include "sys.h"
 
-#define FIRST_SLOTS 4096u
+#define FIRST_SLOTS 512u /* two pages: enough for programs that do little */
+#define SECOND_SLOTS 4096u
 #define SLOTS_MOST (1u << 24)
 #define EXACT (UINT64_C(1) << 63) /* key bit: the pc of an interrupted function */
 
@@ -60,7 +61,8 @@ static void grow(struct tide_rule_table *old)
 	if ((old && old->slots >= SLOTS_MOST) || !tide_trylock(&growing))
 		return;
 	if (atomic_load_explicit(&tide_rules, memory_order_relaxed) == old) {
-		struct tide_rule_table *t = new_table(old ? old->slots * 2 : FIRST_SLOTS);
+		uint32_t more = old && old->slots >= SECOND_SLOTS ? old->slots * 2 : SECOND_SLOTS;
+		struct tide_rule_table *t = new_table(old ? more : FIRST_SLOTS);
 		for (uint32_t i = 0; t && old && i < old->slots; i++) {
 			uint64_t key = atomic_load_explicit(&old->slot[i].key, memory_order_relaxed);
 			uint64_t rule = atomic_load_explicit(&old->slot[i].rule, memory_order_relaxed);
