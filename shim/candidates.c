@@ -236,7 +236,7 @@ bool tide_candidates_prepare(const struct tide_digest *d, const struct tide_raw 
 	if (!all || left() < pages)
 		return false;
 	for (uint32_t i = 0; i < d->sites && all; i++)
-		all = tide_sites_known(d->site[d->used[i]].hash);
+		all = tide_sites_known(d->site[i].hash);
 	if (!all)
 		tide_evict_learn(raw);
 	return true;
@@ -311,14 +311,13 @@ void tide_candidates_add(const struct tide_digest *d, const struct tide_frame *f
 			return;
 	static uint32_t number[TIDE_DIGEST_SITES] TIDE_BIG;
 	for (uint32_t i = 0; i < d->sites; i++) {
-		const struct tide_digest_site *s = &d->site[d->used[i]];
-		number[d->used[i]] = tide_sites_find(s->hash);
-		add_sum(k, number[d->used[i]], s);
+		number[i] = tide_sites_find(d->site[i].hash);
+		add_sum(k, number[i], &d->site[i]);
 	}
 	for (uint32_t i = 0; i < d->count; i++) {
 		struct tide_digest_block b = d->block[i];
-		uint32_t slot = b.key & ((1u << TIDE_DIGEST_SITE_BITS) - 1);
-		b.key = b.key - slot + number[slot];
+		uint32_t place = b.key & ((1u << TIDE_DIGEST_SITE_BITS) - 1);
+		b.key = b.key - place + number[place];
 		b.when += (uint32_t)((int32_t)shift * 2);
 		if (i + AHEAD < d->count)
 			__builtin_prefetch(latest_of(&d->block[i + AHEAD]));

@@ -8,32 +8,29 @@
 /* So many allocations are noted at once at most, and one may come on top before the block is sealed. */
 #define ROOM (2 * TIDE_PENDING)
 #define TOGETHER 64u
-#define SITES_MOST (TIDE_DIGEST_SITES / 4 * 3)
-#define NO_SLOT UINT32_MAX
+#define NO_SITE UINT32_MAX
 
 void tide_digest_begin(struct tide_digest *d, uint8_t tag, uint64_t ticks)
 {
 	d->on = true;
 	d->tag = tag;
-	if (++d->begun == 0) { /* once in 2^32: no slot may seem to be in use */
-		memset(d->site, 0, sizeof d->site);
-		d->begun = 1;
-	}
 	d->taken = d->others = d->sites = d->count = 0;
 	d->base = ticks >> TIDE_CARRY_SHIFT_FRESH;
 }
 
-static uint32_t slot_of(struct tide_digest *d, uint64_t hash)
+/* The site's place; NO_SITE: there are too many. */
+static uint32_t site_of(struct tide_digest *d, uint64_t hash)
 {
-	uint32_t i = (uint32_t)(hash >> 16) & (TIDE_DIGEST_SITES - 1);
-	for (; d->site[i].begun == d->begun; i = (i + 1) & (TIDE_DIGEST_SITES - 1))
-		if (d->site[i].hash == hash)
-			return i;
-	if (d->sites >= SITES_MOST)
-		return NO_SLOT;
-	d->site[i] = (struct tide_digest_site){hash, 0, 0, d->begun};
-	d->used[d->sites++] = (uint16_t)i;
-	return i;
+	uint32_t i = (uint32_t)(hash >> 16) & (TIDE_DIGEST_SLOTS - 1);
+	for (uint32_t at; at = d->slot[i], at < d->sites && d->site[at].slot == i;
+	     i = (i + 1) & (TIDE_DIGEST_SLOTS - 1))
+		if (d->site[at].hash == hash)
+			return at;
+	if (d->sites == TIDE_DIGEST_SITES)
+		return NO_SITE;
+	d->slot[i] = (uint16_t)d->sites;
+	d->site[d->sites] = (struct tide_digest_site){hash, 0, 0, i};
+	return d->sites++;
 }
 
 static uint64_t unit_of(const struct tide_digest_block *b)
@@ -77,17 +74,17 @@ static void drop_older(struct tide_digest *d)
 static bool note(struct tide_digest *d, const struct tide_encoder *e, uint32_t when)
 {
 	struct tide_digest_site *site = NULL;
-	uint32_t end = e->model.allocs, slot = 0, count = d->count;
+	uint32_t end = e->model.allocs, place = 0, count = d->count;
 	uint64_t large = 0;
 	uint8_t tag = d->tag;
 	for (uint32_t i = d->taken; i != end; i++) {
 		uint64_t recent = e->model.recent[i & (TIDE_RECENT - 1)], unit = recent >> 8;
 		uint64_t hash = e->pending_site[i & (TIDE_PENDING - 1)], size = e->pending_size[i & (TIDE_PENDING - 1)];
 		if (!site || site->hash != hash) {
-			slot = slot_of(d, hash);
-			if (slot == NO_SLOT)
+			place = site_of(d, hash);
+			if (place == NO_SITE)
 				return false;
-			site = &d->site[slot];
+			site = &d->site[place];
 		}
 		site->allocs++;
 		site->bytes += size;
@@ -95,7 +92,7 @@ static bool note(struct tide_digest *d, const struct tide_encoder *e, uint32_t w
 			continue;
 		large |= size >> 32 | recent >> 52; /* an address of 2^48, or a size that does not fit */
 		struct tide_digest_block *out = &d->block[count++];
-		out->key = unit << TIDE_DIGEST_SITE_BITS | slot;
+		out->key = unit << TIDE_DIGEST_SITE_BITS | place;
 		out->size = (uint32_t)size;
 		out->when = when | ((recent & 0xff) >= TIDE_BINS_POOL);
 	}
@@ -113,7 +110,7 @@ bool tide_digest_note(struct tide_digest *d, const struct tide_encoder *e)
 		d->count <= TIDE_DIGEST_BLOCKS - TIDE_PENDING && note(d, e, (uint32_t)when << 1);
 	if (!d->on)
 		return true;
-	bool room = d->sites <= SITES_MOST - ROOM;
+	bool room = d->sites <= TIDE_DIGEST_SITES - ROOM;
 	if (d->count > TIDE_DIGEST_BLOCKS - ROOM) {
 		check_all(d);
 		drop_older(d);

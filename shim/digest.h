@@ -14,12 +14,13 @@
 
 #include "format/encode.h"
 
-#define TIDE_DIGEST_SITES 1024u  /* slots; three quarters are used */
-#define TIDE_DIGEST_BLOCKS 4096u /* that live, of one staging block */
+#define TIDE_DIGEST_SITES 768u
+#define TIDE_DIGEST_SLOTS 1024u  /* of a hash of those */
+#define TIDE_DIGEST_BLOCKS 2048u /* that live, of one staging block */
 
 /* An allocation: 16 bytes. */
 struct tide_digest_block {
-	uint64_t key; /* address / 16 << 20 | site: a slot here, its number in candidates.c */
+	uint64_t key; /* address / 16 << 20 | site: its place here, its number in candidates.c */
 	uint32_t size;
 	uint32_t when; /* ticks >> TIDE_CARRY_SHIFT_FRESH since the base, * 2, + 1 for a block in a pymalloc pool */
 };
@@ -29,20 +30,19 @@ struct tide_digest_block {
 struct tide_digest_site {
 	uint64_t hash, bytes;
 	uint32_t allocs;
-	uint32_t begun; /* the slot is in use if it is that of the digest */
+	uint32_t slot;
 };
 
-/* One a lane; its thread's, or under the lane's lock. */
+/* One a lane; its thread's, or under the lane's lock. 56 KiB, of which a thread touches what its blocks need. */
 struct tide_digest {
 	bool on;
-	uint8_t tag;     /* of the shadow bytes of what was allocated */
-	uint32_t begun;  /* digests ever begun here */
-	uint32_t taken;  /* allocations of the encoder's that are noted */
-	uint32_t others; /* events that are no allocation and no free */
-	uint32_t sites;  /* used[0 .. sites) */
-	uint32_t count;  /* block[0 .. count) */
-	uint64_t base;   /* ticks >> TIDE_CARRY_SHIFT_FRESH */
-	uint16_t used[TIDE_DIGEST_SITES];
+	uint8_t tag;                                  /* of the shadow bytes of what was allocated */
+	uint32_t taken;                               /* allocations of the encoder's that are noted */
+	uint32_t others;                              /* events that are no allocation and no free */
+	uint32_t sites;                               /* site[0 .. sites) */
+	uint32_t count;                               /* block[0 .. count) */
+	uint64_t base;                                /* ticks >> TIDE_CARRY_SHIFT_FRESH */
+	uint16_t slot[TIDE_DIGEST_SLOTS];             /* place in `site`, if that says so too */
 	uint16_t place[1u << TIDE_DIGEST_PLACE_BITS]; /* by an address' hash: its place in `block`, if that is there */
 	struct tide_digest_site site[TIDE_DIGEST_SITES];
 	struct tide_digest_block block[TIDE_DIGEST_BLOCKS];
