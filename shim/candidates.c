@@ -300,8 +300,16 @@ static struct known *begin_known(const struct tide_digest *d, uint32_t epoch)
 	return k;
 }
 
+/* A lane that slept for a lap with a full block seals it when its epoch is gone, or half gone through: what the pass asked is answered. */
+static bool is_too_late(uint32_t epoch)
+{
+	return epoch <= tide_survive_done() || (tide_pass.phase != TIDE_PASS_NONE && epoch <= tide_pass.epoch);
+}
+
 void tide_candidates_add(const struct tide_digest *d, const struct tide_frame *f)
 {
+	if (is_too_late(f->epoch))
+		return;
 	struct known *k = begin_known(d, f->epoch);
 	int64_t shift = (int64_t)(d->base - k->base);
 	if (shift > INT32_MAX / 4 || shift < -(INT32_MAX / 4))

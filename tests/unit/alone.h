@@ -47,11 +47,14 @@ uintptr_t tide_python_words(struct tide_py_stack *stack, struct tide_kept *kept,
 	*ret = (struct tide_words){0};
 	return UINTPTR_MAX;
 }
+/* With registers, whatever they hold: a stack of so many words. */
+static uint32_t alone_depth;
 void tide_unwind(struct tide_unwinder *u, const struct tide_regs *regs, unsigned max, uintptr_t stands,
 		 struct tide_words *ret)
 {
+	static uint64_t word[TIDE_STACK_MAX];
 	(void)u, (void)regs, (void)max, (void)stands;
-	*ret = (struct tide_words){0};
+	*ret = (struct tide_words){word, alone_depth, 0};
 }
 void tide_unwinder_forget(struct tide_unwinder *u)
 {
