@@ -1,7 +1,11 @@
 #include "analyze/aside.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "read/crew.h"
 
 #define PARTS 4u
 
@@ -17,13 +21,16 @@ struct tide_aside {
 	struct tide_caches *caches;
 	uint32_t first, full; /* parts that are handed over and not taken in yet: from `first` on */
 	bool ending, failed;
+	int core;         /* the replay's, when this was made */
 	uint32_t filling; /* the replay's: the part after those, which it fills */
+	bool lent;        /* the replay's: the caches are the thread's */
 	struct part part[PARTS];
 };
 
 static void *work(void *arg)
 {
 	struct tide_aside *a = arg;
+	tide_leave_core(a->core);
 	pthread_mutex_lock(&a->lock);
 	while (a->full > 0 || !a->ending) {
 		if (a->full == 0) {
@@ -51,7 +58,8 @@ struct tide_aside *tide_aside_new(struct tide_caches *caches)
 		return NULL;
 	a->caches = caches;
 	a->first = a->full = a->filling = a->part[0].count = 0;
-	a->ending = a->failed = false;
+	a->ending = a->failed = a->lent = false;
+	a->core = sched_getcpu();
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_cond_init(&a->work, NULL);
 	pthread_cond_init(&a->done, NULL);
@@ -94,20 +102,37 @@ static void hand_over(struct tide_aside *a, uint32_t most)
 	pthread_mutex_unlock(&a->lock);
 }
 
-struct tide_change *tide_aside_room(struct tide_aside *a, uint32_t count)
+/* The part in hand is full. */
+static void end_part(struct tide_aside *a, bool idle)
 {
-	if (TIDE_ASIDE_MOST - a->part[a->filling].count < count)
+	pthread_mutex_lock(&a->lock);
+	bool ours = !idle && a->full == 0 && !a->failed;
+	pthread_mutex_unlock(&a->lock);
+	if (!ours) {
 		hand_over(a, PARTS - 1);
-	return a->part[a->filling].op + a->part[a->filling].count;
+		return;
+	}
+	struct part *p = &a->part[a->filling];
+	a->failed = !tide_caches_take(a->caches, p->op, p->count); /* the thread looks at it when it gets a part */
+	p->count = 0;
+	a->lent = false;
 }
 
-void tide_aside_add(struct tide_aside *a, uint32_t count)
+bool tide_aside_give(struct tide_aside *a, const struct tide_change *change, uint32_t count, bool idle)
 {
-	a->part[a->filling].count += count;
+	if (a->lent && TIDE_ASIDE_MOST - a->part[a->filling].count < count)
+		end_part(a, idle);
+	if (!a->lent && !idle)
+		return false;
+	struct part *p = &a->part[a->filling];
+	memcpy(p->op + p->count, change, count * sizeof *change);
+	p->count += count;
+	return a->lent = true;
 }
 
 bool tide_aside_finish(struct tide_aside *a)
 {
 	hand_over(a, 0);
+	a->lent = false;
 	return !a->failed;
 }

@@ -81,7 +81,7 @@ enum tide_status tide_watch_init(struct tide_watch *w, struct tide_analysis *a, 
 	w->has_caches = tide_glibc_of(tide_log_process(log)->allocator, &glibc);
 	if (w->has_caches)
 		tide_caches_init(&w->caches, &glibc);
-	if (w->has_caches && tide_log_thread_count(log) > 1) /* on two cores reading is as much as all else */
+	if (w->has_caches && tide_log_thread_count(log))
 		w->aside = tide_aside_new(&w->caches);
 	return TIDE_OK;
 }
@@ -203,11 +203,10 @@ struct tide_change *tide_watch_room(struct tide_watch *w, const struct tide_batc
 {
 	if (!w->has_caches)
 		return NULL;
-	w->room = w->aside ? tide_aside_room(w->aside, TIDE_WATCH_MOST + 1) : w->change;
 	w->changes = 0;
 	if (w->tid != b->tid)
-		w->room[w->changes++] = (struct tide_change){w->tid = b->tid, TIDE_KIND_THREAD};
-	return w->room + w->changes;
+		w->change[w->changes++] = (struct tide_change){w->tid = b->tid, TIDE_KIND_THREAD};
+	return w->change + w->changes;
 }
 
 /* Of memalign and the like the caches need to know the alignment. */
@@ -229,11 +228,10 @@ static bool tell_caches(struct tide_watch *w, const struct tide_batch *b)
 	if (!w->has_caches)
 		return true;
 	if (b->has_extra)
-		tell_alignments(b, w->room + w->changes);
-	if (!w->aside)
-		return tide_caches_take(&w->caches, w->room, w->changes + b->count);
-	tide_aside_add(w->aside, w->changes + b->count);
-	return true;
+		tell_alignments(b, w->change + w->changes);
+	uint32_t count = w->changes + b->count;
+	return (w->aside && tide_aside_give(w->aside, w->change, count, tide_log_is_ahead(w->log))) ||
+	       tide_caches_take(&w->caches, w->change, count);
 }
 
 uint64_t tide_watch_most(const struct tide_watch *w, uint64_t index)

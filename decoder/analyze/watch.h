@@ -24,8 +24,7 @@ struct tide_watch {
 	struct tide_caches caches;
 	struct tide_aside *aside;                       /* NULL: no thread for the caches */
 	uint32_t tid;                                   /* of the last event that the caches were told of; 0: none */
-	struct tide_change change[TIDE_WATCH_MOST + 1]; /* without a thread: the room */
-	struct tide_change *room;                       /* valid from tide_watch_room to tide_watch_batch */
+	struct tide_change change[TIDE_WATCH_MOST + 1]; /* valid from tide_watch_room to tide_watch_batch */
 	uint32_t changes;                               /* in it, before those of the batch */
 	struct tide_trend trend;
 	struct tide_trend counted; /* of blocks that censuses count; only sites of such blocks are looked up there */

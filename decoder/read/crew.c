@@ -132,8 +132,7 @@ static void work_on(struct tide_crew *c, struct tide_ahead *a, struct tide_scrat
 			;
 }
 
-/* A new thread may be left on its maker's core for longer than a log takes to read: away from there, and then wherever it likes. */
-static void leave_core(int core)
+void tide_leave_core(int core)
 {
 	cpu_set_t mine, others;
 	if (core < 0 || core >= CPU_SETSIZE || sched_getaffinity(0, sizeof mine, &mine) != 0)
@@ -148,14 +147,17 @@ static void *work(void *arg)
 {
 	struct tide_crew *c = arg;
 	struct tide_scratch scratch = {0};
-	leave_core(c->core);
+	tide_leave_core(c->core);
 	pthread_mutex_lock(&c->lock);
 	while (!c->ending) {
 		struct tide_ahead *a = next_wanted(c);
-		if (!a)
-			pthread_cond_wait(&c->work, &c->lock);
-		else
+		if (a) {
 			work_on(c, a, &scratch);
+			continue;
+		}
+		atomic_fetch_add_explicit(&c->idle, 1, memory_order_relaxed);
+		pthread_cond_wait(&c->work, &c->lock);
+		atomic_fetch_sub_explicit(&c->idle, 1, memory_order_relaxed);
 	}
 	pthread_mutex_unlock(&c->lock);
 	tide_scratch_release(&scratch);

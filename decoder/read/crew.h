@@ -10,6 +10,7 @@
 #define TIDE_READ_CREW_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "read/feed.h"
 
@@ -45,6 +46,7 @@ struct tide_crew {
 	uint32_t enough;          /* so many are waited for */
 	int core;                 /* the merge's, when the crew was made */
 	bool ending, waiting;
+	atomic_uint idle; /* threads that wait for work; read without the lock */
 };
 
 /* As many threads as can be had; none is no failure. `lanes`: that are read at one time. NULL: no memory, or no thread. */
@@ -58,5 +60,8 @@ struct tide_chunk *tide_crew_take(struct tide_crew *, struct tide_ahead *, struc
 				  struct tide_chunk *spare);
 /* Nobody fills chunks of it any more, and those that were filled are thrown away. */
 void tide_crew_close(struct tide_crew *, struct tide_ahead *);
+
+/* A new thread may be left on its maker's core for longer than a log takes to read: away from there, and then wherever it likes. */
+void tide_leave_core(int core);
 
 #endif

@@ -230,6 +230,11 @@ unsigned tide_log_thread_count(const struct tide_log *log)
 	return log->env.crew ? log->env.crew->threads : 0;
 }
 
+bool tide_log_is_ahead(const struct tide_log *log)
+{
+	return log->env.crew && atomic_load_explicit(&log->env.crew->idle, memory_order_relaxed) > 0;
+}
+
 void tide_log_free(struct tide_log *log)
 {
 	if (!log)

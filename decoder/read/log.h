@@ -71,6 +71,8 @@ void tide_log_free(struct tide_log *); /* NULL is fine */
 /* Reads ahead with so many threads from now on; 0: none, as it is at first. Events, their order and all else are the same. Rewinds. */
 void tide_log_threads(struct tide_log *, unsigned threads);
 unsigned tide_log_thread_count(const struct tide_log *);
+/* Do they have nothing to do, because so much is read that was not asked for yet? */
+bool tide_log_is_ahead(const struct tide_log *);
 
 /* 1: *ret is the next event. 0: the end. <0: a tide_status (out of memory). Damage is not an error here. */
 int tide_log_next(struct tide_log *, struct tide_event *ret);

@@ -6,10 +6,13 @@
 #include <fcntl.h>
 #include <libiberty/demangle.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "read/crew.h"
 
 #define uthash_fatal(message) (void)0 /* HASH_ADD is told by HASH_NONFATAL_OOM */
 #define HASH_NONFATAL_OOM 1
@@ -55,6 +58,7 @@ struct tide_objects {
 	pthread_t thread; /* reads the `earlies` objects of early */
 	struct tide_object *early[TIDE_EARLY_MOST];
 	uint32_t earlies; /* 0: there is no thread */
+	int core;         /* its maker's */
 };
 
 static char *debug_path; /* NULL: libdwfl's own, which is below /usr/lib/debug */
@@ -319,6 +323,7 @@ const struct tide_place *tide_object_place(struct tide_object *o, uint64_t addre
 static void *read_early(void *arg)
 {
 	struct tide_objects *all = arg;
+	tide_leave_core(all->core);
 	/* nothing is at address 0, but libdw has to read everything to know that */
 	for (uint32_t i = 0; i < all->earlies; i++)
 		tide_object_place(all->early[i], 0);
@@ -329,6 +334,7 @@ void tide_objects_early(struct tide_objects *all, struct tide_object *const *obj
 {
 	tide_objects_settle(all);
 	all->earlies = count < TIDE_EARLY_MOST ? count : TIDE_EARLY_MOST;
+	all->core = sched_getcpu();
 	for (uint32_t i = 0; i < all->earlies; i++)
 		all->early[i] = object[i];
 	if (all->earlies && pthread_create(&all->thread, NULL, read_early, all) != 0)
