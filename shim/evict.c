@@ -166,7 +166,7 @@ static void on_event(const struct tide_item *item)
 
 static void begin(const struct tide_evicted_block *b)
 {
-	tide_items_init(&evict.items, b->payload, b->len, b->ticks, evict.words, evict.words_cap);
+	tide_items_init(&evict.items, TIDE_ENCODING_ITEMS, b->payload, b->len, b->ticks, evict.words, evict.words_cap);
 	evict.native.depth = evict.python.depth = 0;
 	evict.site = 0; /* numbers may be new in a forked child; 0 is no site that comes with a stack */
 	evict.number = 0;

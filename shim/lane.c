@@ -267,7 +267,7 @@ static void go_back(struct tide_lane *lane)
 		payload(lane) + committed; /* sealed before the next event: the encoder may have run ahead */
 	if (!items)
 		return;
-	tide_items_init(items, payload(lane), committed, 0, (uint64_t *)(items + 1), words);
+	tide_items_init(items, TIDE_ENCODING_ITEMS, payload(lane), committed, 0, (uint64_t *)(items + 1), words);
 	while (tide_items_next(items, &item) == 1)
 		events += item.is_event;
 	lane->block->events = lane->events = events;

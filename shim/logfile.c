@@ -106,6 +106,7 @@ static void fill_superblock(struct tide_superblock *s, const struct tide_config 
 		.header_len = TIDE_SUPERBLOCK_LEN,
 		.version_major = TIDE_VERSION_MAJOR,
 		.version_minor = TIDE_VERSION_MINOR,
+		.incompat_flags = TIDE_INCOMPAT_ENCODINGS,
 		.compat_flags = TIDE_COMPAT_CHECK,
 		.file_uid = tide_logfile.file_uid,
 		.file_size = g->file_size,

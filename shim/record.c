@@ -217,7 +217,7 @@ INLINE void record_alloc(enum tide_kind kind, const struct tide_regs *regs, cons
 		uint8_t *tag = begin(lane, tide_word_of((uintptr_t)addr));
 		uint8_t *out = tide_put_tag(tag, kind);
 		out = put_stacks(lane, out, tag, &s, &site);
-		out = tide_put_block(out, tag, &lane->encoder, site, (uintptr_t)addr, size, tide_kind_is_pool(kind));
+		out = tide_put_block(out, tag, &lane->encoder, site, (uintptr_t)addr, size, kind);
 		if (kind == TIDE_KIND_ALIGNED)
 			out = tide_put_varint(out, value);
 		TIDE_FAULT("alloc-begun");

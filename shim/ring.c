@@ -13,8 +13,8 @@
 #include "survive.h"
 #include "sys.h"
 
-/* Of a lane whose blocks shrink by less than a quarter, this many are only searched for repetitions, and the next one is tried whole. For
- * two threads with blocks of random sizes Huffman codes cost 70 of 238 instructions an event, and save 17 % of the bytes. */
+/* Of a lane whose blocks shrink by less than a quarter, this many are kept as they are, and the next one is tried. For two threads with
+ * blocks of random sizes compressing costs 100 of 240 instructions an event, and saves 17 % of the bytes. */
 #define PLAIN_BLOCKS 15u
 #define STORED_HEAD 12u
 #define STORED_MOST TIDE_BLOCK_MAX        /* a raw block holds 128 KiB at most */
@@ -31,7 +31,7 @@ static struct {
 	uint32_t used; /* bytes of the current segment handed out */
 	uint64_t frame_seq;
 	bool filling;                  /* with events, not only with censuses */
-	uint8_t plain[TIDE_LANES_MAX]; /* blocks of each lane still to be packed without Huffman codes */
+	uint8_t plain[TIDE_LANES_MAX]; /* blocks of each lane still to be kept as they are */
 } ring;
 
 bool tide_ring_init(void)
@@ -132,30 +132,25 @@ size_t tide_ring_room(void)
 
 static bool begin_zstd(void)
 {
-	if (!ring.zstd && (ring.zstd = ZSTD_initStaticCCtx(ring.memory, TIDE_ZSTD_PACKS))) {
-		/* for ZSTD_compress2 only: the simple call has parameters of its own */
-		ZSTD_CCtx_setParameter(ring.zstd, ZSTD_c_compressionLevel, TIDE_ZSTD_LEVEL);
-		/* on by default, but in a context that was made in given memory, where all parameters are 0 */
-		ZSTD_CCtx_setParameter(ring.zstd, ZSTD_c_contentSizeFlag, 1);
-		ZSTD_CCtx_setParameter(ring.zstd, ZSTD_c_literalCompressionMode, ZSTD_lcm_uncompressed);
-	}
+	if (!ring.zstd)
+		ring.zstd = ZSTD_initStaticCCtx(ring.memory, TIDE_ZSTD_PACKS);
 	return ring.zstd != NULL;
 }
 
-static size_t pack(const void *raw, size_t raw_len, bool plain)
+size_t tide_ring_pack(const void *raw, size_t raw_len)
 {
 	ring.packed_len = 0;
 	if (!begin_zstd())
 		return 0;
-	/* both write the content size, which a reader wants, and fit the estimate for one block */
-	size_t len = plain ? ZSTD_compress2(ring.zstd, ring.packed, ring.packed_cap, raw, raw_len)
-			   : ZSTD_compressCCtx(ring.zstd, ring.packed, ring.packed_cap, raw, raw_len, TIDE_ZSTD_LEVEL);
+	/* it writes the content size, which a reader wants, and fits the estimate for one block */
+	size_t len = ZSTD_compressCCtx(ring.zstd, ring.packed, ring.packed_cap, raw, raw_len, TIDE_ZSTD_LEVEL);
 	ring.packed_len = ZSTD_isError(len) ? 0 : len;
 	return ring.packed_len;
 }
 
-/* As a zstd frame of one raw block (RFC 8878, 3.1.1): for what a process writes that has packed nothing yet, and mostly will not. To begin
- * with zstd and to compress one small census took more time than all else of that census, and 15 page faults. */
+/* As a zstd frame of one raw block (RFC 8878, 3.1.1): for what does not shrink, and for what a process writes that has packed nothing
+ * yet, and mostly will not. To begin with zstd and to compress one small census took more time than all else of that census, and 15
+ * page faults. */
 static size_t store(const void *raw, size_t raw_len)
 {
 	const uint8_t head[STORED_HEAD] = {0x28,
@@ -178,12 +173,7 @@ static size_t store(const void *raw, size_t raw_len)
 
 static size_t pack_census(const void *raw, size_t raw_len)
 {
-	return ring.zstd || raw_len > STORED_MOST ? pack(raw, raw_len, false) : store(raw, raw_len);
-}
-
-size_t tide_ring_pack(const void *raw, size_t raw_len)
-{
-	return pack(raw, raw_len, false);
+	return ring.zstd || raw_len > STORED_MOST ? tide_ring_pack(raw, raw_len) : store(raw, raw_len);
 }
 
 static size_t pack_events(uint32_t lane, const void *raw, size_t raw_len)
@@ -191,9 +181,9 @@ static size_t pack_events(uint32_t lane, const void *raw, size_t raw_len)
 	uint8_t *plain = &ring.plain[lane];
 	if (*plain) {
 		--*plain;
-		return pack(raw, raw_len, true);
+		return store(raw, raw_len);
 	}
-	size_t packed = pack(raw, raw_len, false);
+	size_t packed = tide_ring_pack(raw, raw_len);
 	if (packed > raw_len / 4 * 3)
 		*plain = PLAIN_BLOCKS;
 	return packed;

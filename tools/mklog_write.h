@@ -475,9 +475,8 @@ static inline void mklog_emit(struct mklog *m, uint32_t index, struct mklog_even
 	if (has & (TIDE_F_STACK | TIDE_F_PYSTACK))
 		out = mklog_stacks(m, l, out, tag, &e, &site);
 	if (has & TIDE_F_ADDR)
-		out = has & TIDE_F_SIZE
-			      ? tide_put_block(out, tag, &l->encoder, site, e.addr, e.size, tide_kind_is_pool(e.kind))
-			      : tide_put_gone(out, tag, &l->encoder, e.addr);
+		out = has & TIDE_F_SIZE ? tide_put_block(out, tag, &l->encoder, site, e.addr, e.size, e.kind)
+					: tide_put_gone(out, tag, &l->encoder, e.addr);
 	if (has & TIDE_F_RANGE)
 		out = tide_put_varint(tide_put_varint(out, e.addr / TIDE_PAGE), e.size);
 	if (has & TIDE_F_VALUE)
@@ -505,6 +504,7 @@ static inline void mklog_write_super(struct mklog *m)
 		.header_len = TIDE_SUPERBLOCK_LEN,
 		.version_major = TIDE_VERSION_MAJOR,
 		.version_minor = TIDE_VERSION_MINOR,
+		.incompat_flags = TIDE_INCOMPAT_ENCODINGS,
 		.compat_flags = TIDE_COMPAT_CHECK,
 		.file_uid = mklog_random(m) | 1,
 		.file_size = m->g.file_size,

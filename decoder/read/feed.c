@@ -81,13 +81,14 @@ static enum tide_load open_frame(struct tide_feed *feed, uint32_t i, const struc
 				 struct tide_scratch *s)
 {
 	const struct tide_frame *head = &feed->blocks.frame[i].head;
-	if (head->encoding != TIDE_ENCODING_ITEMS)
+	if (head->encoding != TIDE_ENCODING_ITEMS && head->encoding != TIDE_ENCODING_FIRST)
 		return TIDE_LOAD_BAD;
 	if (!grow(&feed->raw, &feed->raw_cap, head->raw_len))
 		return TIDE_LOAD_NOMEM;
 	enum tide_load load = tide_frame_load(&feed->blocks.frame[i], env, s, feed->raw);
 	if (load == TIDE_LOAD_OK)
-		tide_unpack_begin(&feed->unpack, feed->raw, head->raw_len, head->ticks, head->tid, head->events);
+		tide_unpack_begin(&feed->unpack, head->encoding, feed->raw, head->raw_len, head->ticks, head->tid,
+				  head->events);
 	return load;
 }
 
@@ -100,8 +101,8 @@ static void open_next(struct tide_feed *feed, const struct tide_feed_env *env, s
 	if (i < feed->blocks.frames) {
 		c->load = open_frame(feed, (uint32_t)i, env, s);
 	} else if (i == feed->blocks.frames && feed->blocks.staging->taken) {
-		tide_unpack_begin(&feed->unpack, feed->blocks.staging->payload, staged->committed, staged->ticks,
-				  staged->tid, staged->events);
+		tide_unpack_begin(&feed->unpack, staged->encoding, feed->blocks.staging->payload, staged->committed,
+				  staged->ticks, staged->tid, staged->events);
 	} else {
 		c->last = true;
 		return;

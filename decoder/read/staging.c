@@ -14,7 +14,7 @@ static bool header_holds(const struct tide_block *b, const struct tide_account_s
 {
 	return b->magic == TIDE_MAGIC_BLOCK && b->file_uid == s->file_uid && b->lane == lane &&
 	       b->header_len >= sizeof *b && b->header_len < s->geometry->block_len &&
-	       b->encoding == TIDE_ENCODING_ITEMS &&
+	       (b->encoding == TIDE_ENCODING_ITEMS || b->encoding == TIDE_ENCODING_FIRST) &&
 	       b->checksum == (uint32_t)tide_checksum(b, TIDE_BLOCK_CHECKED, s->file_uid);
 }
 
@@ -90,7 +90,8 @@ static struct staged count_events(const struct tide_staging *staging, uint32_t c
 	struct tide_item item;
 	struct staged count = {0};
 	int got;
-	tide_items_init(&items, staging->payload, staging->head.committed, staging->head.ticks, dict, dict_cap);
+	tide_items_init(&items, staging->head.encoding, staging->payload, staging->head.committed, staging->head.ticks,
+			dict, dict_cap);
 	while ((got = tide_items_next(&items, &item)) == 1) {
 		count.events += item.is_event;
 		count.unverified += item.is_event && items.in.at > staging->payload + covered;

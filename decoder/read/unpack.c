@@ -95,18 +95,22 @@ static bool room(void **array, uint32_t len, uint32_t *cap, size_t size, struct 
 }
 
 /* False: the bytes are no items, or (chunk->load) no memory. */
-static bool get_word(struct tide_unpack *u, struct tide_chunk *c, uint64_t *last, uint32_t *ret)
+static bool get_word(struct tide_unpack *u, struct tide_chunk *c, uint64_t caller, uint64_t *last, uint32_t *ret)
 {
-	uint64_t id = get(&u->in);
-	if (id > 0) {
-		*ret = (uint32_t)(id - 1);
-		return id <= u->dict_len;
+	uint64_t id = get(&u->in), told = tide_word_told(u->first);
+	uint32_t *expected = &u->callee[tide_callee_of(caller)];
+	if (id != TIDE_WORD_NEW) {
+		uint64_t place = id < told ? *expected : id - told + 1;
+		*ret = (uint32_t)place - 1;
+		*expected = (uint32_t)place;
+		return place - 1 < u->dict_len;
 	}
 	*last += (uint64_t)tide_unzigzag(get(&u->in));
 	if (!room((void **)&u->dict, u->dict_len, &u->dict_cap, sizeof *u->dict, c))
 		return false;
 	u->dict[u->dict_len] = *last;
 	*ret = u->dict_len++;
+	*expected = u->dict_len;
 	return true;
 }
 
@@ -127,7 +131,8 @@ static uint32_t child(struct tide_unpack *u, struct tide_chunk *c, uint32_t pare
 	if (!room((void **)&u->node, u->nodes_used, &u->node_cap, sizeof *u->node, c))
 		return 0;
 	/* nodes are numbered in this order */
-	u->node[u->nodes_used++] = (struct tide_unpack_node){tide_path(u->node[parent].path, u->dict[word]), 0, 0};
+	u->node[u->nodes_used++] =
+		(struct tide_unpack_node){tide_path(u->node[parent].path, u->dict[word]), u->dict[word], 0, 0};
 	c->node[c->nodes++] = (struct tide_new_node){u->dict[word], parent};
 	return node;
 }
@@ -142,7 +147,7 @@ static bool get_delta(struct tide_unpack *u, struct tide_chunk *c, unsigned sort
 		return false;
 	uint32_t at = s->depth - (uint32_t)pop, word;
 	for (uint32_t i = 0; i < push; i++, at++) {
-		if (!get_word(u, c, &s->last, &word) || u->in.bad)
+		if (!get_word(u, c, u->node[s->node[at]].word, &s->last, &word) || u->in.bad)
 			return false;
 		s->node[at + 1] = child(u, c, s->node[at], word);
 		if (s->node[at + 1] == 0 ||
@@ -197,10 +202,10 @@ static bool find_pair(struct tide_unpack *u, struct tide_chunk *c, bool with_nat
 }
 
 /* Stacks change as they did before; the pair they lead to was found then. */
-static bool repeat_stacks(struct tide_unpack *u, bool native, uint64_t before)
+static bool repeat_stacks(struct tide_unpack *u, bool native, uint64_t key)
 {
-	const struct tide_unpack_next *next = &u->next[before & (TIDE_NEXTS - 1)];
-	if (next->before != before || (!native && next->pop[0] + next->push[0]))
+	const struct tide_unpack_next *next = &u->next[key & (TIDE_NEXTS - 1)];
+	if (next->before != key || (!native && next->pop[0] + next->push[0]))
 		return false;
 	if (!repeat_delta(u, 0, next, next->pushed) || !repeat_delta(u, 1, next, next->pushed + next->push[0]))
 		return false;
@@ -208,12 +213,12 @@ static bool repeat_stacks(struct tide_unpack *u, bool native, uint64_t before)
 	return true;
 }
 
-static bool tell_stacks(struct tide_unpack *u, struct tide_chunk *c, bool native, uint64_t before)
+static bool tell_stacks(struct tide_unpack *u, struct tide_chunk *c, bool native, uint64_t key)
 {
-	struct tide_unpack_next next = {.before = before, .pushed = u->pushed_len};
+	struct tide_unpack_next next = {.before = key, .pushed = u->pushed_len};
 	if ((native && !get_delta(u, c, 0, &next)) || !get_delta(u, c, 1, &next))
 		return false;
-	u->next[before & (TIDE_NEXTS - 1)] = next;
+	u->next[key & (TIDE_NEXTS - 1)] = next;
 	u->pair_known = u->python_pair_known = u->site_known = false;
 	return true;
 }
@@ -221,14 +226,14 @@ static bool tell_stacks(struct tide_unpack *u, struct tide_chunk *c, bool native
 static bool get_stacks(struct tide_unpack *u, struct tide_chunk *c, uint8_t tag, bool native, struct tide_op *op,
 		       uint64_t *ret_site)
 {
-	uint64_t before = site_now(u, native);
+	uint64_t before = site_now(u, native), key = tide_next_key(&u->model, before, u->first);
 	uint8_t same_next = tag & (TIDE_TAG_SAME | TIDE_TAG_NEXT);
 	*ret_site = before;
 	if (same_next == (TIDE_TAG_SAME | TIDE_TAG_NEXT))
 		return false;
-	if (same_next == TIDE_TAG_NEXT && !repeat_stacks(u, native, before))
+	if (same_next == TIDE_TAG_NEXT && !repeat_stacks(u, native, key))
 		return false;
-	if (same_next == 0 && !tell_stacks(u, c, native, before))
+	if (same_next == 0 && !tell_stacks(u, c, native, key))
 		return false;
 	uint32_t *pair = native ? &u->pair : &u->python_pair;
 	bool *known = native ? &u->pair_known : &u->python_pair_known;
@@ -263,7 +268,7 @@ static inline void get_block(struct tide_unpack *u, uint8_t tag, uint64_t site, 
 	uint32_t *expected = &m->size[site & (TIDE_SIZES - 1)];
 	op->size = tag & TIDE_TAG_SIZE_EXPECTED ? *expected : get(&u->in);
 	*expected = (uint32_t)op->size;
-	struct tide_class class = tide_class_of(op->size, tide_kind_is_pool(op->kind));
+	struct tide_class class = tide_class_by(op->kind, op->size, u->first);
 	unsigned odd = 0;
 	uint64_t unit = tag & TIDE_TAG_ADDR_EXPECTED ? tide_expect_unit(m, class) & (UINT64_MAX >> 4)
 						     : get_far(u, m->frontier[class.pool], &odd);
@@ -282,12 +287,9 @@ static inline void get_gone(struct tide_unpack *u, uint8_t tag, struct tide_op *
 	unsigned odd = 0;
 	uint64_t unit;
 	if (tag & (TIDE_TAG_DISTANCE | TIDE_TAG_DISTANCE_EXPECTED)) {
-		uint16_t *expected = tide_expect_distance(m);
-		uint64_t distance = tag & TIDE_TAG_DISTANCE ? get(&u->in) : *expected;
-		uint64_t recent = tide_recent(m, distance);
-		*expected = (uint16_t)distance;
-		unit = recent >> 8;
-		tide_learn_free(m, recent);
+		uint32_t place = tide_place_told(m, tag, tag & TIDE_TAG_DISTANCE ? get(&u->in) : 0, u->first);
+		unit = m->recent[place] >> 8;
+		tide_learn_free(m, place, u->first);
 	} else {
 		unit = get_far(u, 0, &odd);
 	}
@@ -361,9 +363,10 @@ void tide_unpack_release(struct tide_unpack *u)
 	*u = (struct tide_unpack){0};
 }
 
-void tide_unpack_begin(struct tide_unpack *u, const void *payload, size_t len, uint64_t ticks, uint32_t tid,
-		       uint32_t events)
+void tide_unpack_begin(struct tide_unpack *u, enum tide_encoding encoding, const void *payload, size_t len,
+		       uint64_t ticks, uint32_t tid, uint32_t events)
 {
+	u->first = encoding == TIDE_ENCODING_FIRST;
 	u->in = tide_in_of(payload, len);
 	u->ticks = ticks;
 	u->seq = 0;
@@ -372,6 +375,7 @@ void tide_unpack_begin(struct tide_unpack *u, const void *payload, size_t len, u
 	for (unsigned sort = 0; sort < 2; sort++)
 		u->stack[sort].depth = u->stack[sort].node[0] = u->stack[sort].last = 0;
 	memset(u->next, 0, sizeof u->next);
+	memset(u->callee, 0, sizeof u->callee);
 	memset(&u->model, 0, sizeof u->model);
 	u->pushed_len = 0;
 	u->nodes_used = 0;
@@ -385,7 +389,7 @@ static bool begin_nodes(struct tide_unpack *u, struct tide_chunk *c)
 {
 	if (!room((void **)&u->node, 0, &u->node_cap, sizeof *u->node, c))
 		return false;
-	u->node[u->nodes_used++] = (struct tide_unpack_node){TIDE_PATH_NONE, 0, 0}; /* the root */
+	u->node[u->nodes_used++] = (struct tide_unpack_node){TIDE_PATH_NONE, 0, 0, 0}; /* the root */
 	return true;
 }
 
@@ -436,11 +440,12 @@ struct ahead {
 
 static inline bool look_ahead(const struct tide_unpack *u, struct ahead *ret)
 {
-	const struct tide_unpack_next *next = &u->next[u->site & (TIDE_NEXTS - 1)];
+	uint64_t key = tide_next_key(&u->model, u->site, u->first);
+	const struct tide_unpack_next *next = &u->next[key & (TIDE_NEXTS - 1)];
 	const struct tide_unpack_stack *s = u->stack;
 	const uint32_t *pushed = u->pushed + next->pushed;
 	uint32_t pop = next->pop[0], push = next->push[0];
-	if (next->before != u->site || pop > s->depth || s->depth - pop + push > TIDE_STACK_MAX + 2)
+	if (next->before != key || pop > s->depth || s->depth - pop + push > TIDE_STACK_MAX + 2)
 		return false;
 	const struct tide_unpack_node *native = &u->node[push ? pushed[push - 1] : s->node[s->depth - pop]];
 	pushed += push;
@@ -491,7 +496,7 @@ static inline bool short_block(struct tide_unpack *u, struct tide_chunk *c, uint
 		size = *expected;
 	else if (!get_short(&at, &size))
 		return false;
-	struct tide_class class = tide_class_of(size, false);
+	struct tide_class class = tide_class_by(kind, size, u->first);
 	if (tag & TIDE_TAG_ADDR_EXPECTED)
 		unit = tide_expect_unit(m, class) & (UINT64_MAX >> 4);
 	else if (!get_near(m, &at, m->frontier[0], &unit))
@@ -517,14 +522,12 @@ static inline bool short_gone(struct tide_unpack *u, struct tide_chunk *c, uint8
 	const uint8_t *at = u->in.at + 1;
 	uint64_t unit;
 	if (tag & (TIDE_TAG_DISTANCE | TIDE_TAG_DISTANCE_EXPECTED)) {
-		uint16_t *expected = tide_expect_distance(m);
-		uint64_t distance = *expected;
-		if (tag & TIDE_TAG_DISTANCE && !get_short(&at, &distance))
+		uint64_t told = 0;
+		if (tag & TIDE_TAG_DISTANCE && !get_short(&at, &told))
 			return false;
-		uint64_t recent = tide_recent(m, distance);
-		*expected = (uint16_t)distance;
-		unit = recent >> 8;
-		tide_learn_free(m, recent);
+		uint32_t place = tide_place_told(m, tag, told, u->first);
+		unit = m->recent[place] >> 8;
+		tide_learn_free(m, place, u->first);
 	} else if (!get_near(m, &at, 0, &unit)) {
 		return false;
 	}

@@ -51,7 +51,8 @@ void tide_chunk_free(struct tide_chunk *);
 void tide_chunk_copy(struct tide_chunk *to, const struct tide_chunk *from);
 
 struct tide_unpack_node {
-	uint64_t path;         /* predict.h */
+	uint64_t path; /* predict.h */
+	uint64_t word;
 	uint32_t python, pair; /* of this one as a native stack, and of that Python one; pair 0: not known */
 };
 
@@ -70,6 +71,7 @@ struct tide_unpack_stack {
 
 struct tide_unpack {
 	struct tide_in in;
+	bool first; /* encoding 1 */
 	uint64_t ticks, seq;
 	uint32_t tid, events_left;
 	bool new_run;               /* the next event begins one */
@@ -85,14 +87,15 @@ struct tide_unpack {
 	uint32_t pushed_len, pushed_cap;
 	struct tide_numbers nodes, pairs;
 	struct tide_unpack_stack stack[2]; /* native, Python */
+	uint32_t callee[TIDE_CALLEES];     /* place in `dict` + 1; 0: none */
 	struct tide_unpack_next next[TIDE_NEXTS];
 	struct tide_model model;
 };
 /* Zero is a valid unpacker that holds no memory. */
 void tide_unpack_release(struct tide_unpack *);
 /* A new block; `payload` stays the caller's and must live until it is unpacked. At most `events` are taken from it. */
-void tide_unpack_begin(struct tide_unpack *, const void *payload, size_t len, uint64_t ticks, uint32_t tid,
-		       uint32_t events);
+void tide_unpack_begin(struct tide_unpack *, enum tide_encoding, const void *payload, size_t len, uint64_t ticks,
+		       uint32_t tid, uint32_t events);
 /* The next operations; chunk->begins and what comes after `last` in it are the caller's. chunk->ends: there are no more. */
 void tide_unpack_chunk(struct tide_unpack *, struct tide_chunk *);
 

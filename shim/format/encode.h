@@ -33,6 +33,7 @@ struct tide_encoder {
 	struct tide_model model;
 	uint64_t pending_site[TIDE_PENDING], pending_size[TIDE_PENDING]; /* of the last, by model.allocs */
 	uint64_t next[TIDE_NEXTS];                                       /* tide_site_pair by the first of the two */
+	uint64_t callee[TIDE_CALLEES];                                   /* word + 1; 0: none */
 	uint16_t where[1u << TIDE_WHERE_BITS]; /* of a unit's hash: its place in model.recent */
 	struct tide_dict_slot slot[1u << TIDE_DICT_BITS];
 	struct tide_stack_told native, python;
@@ -59,6 +60,7 @@ static inline void tide_encode_reset(struct tide_encoder *e, uint64_t ticks)
 	if (e->epoch++) {
 		memset(&e->model, 0, sizeof e->model);
 		memset(e->next, 0, sizeof e->next);
+		memset(e->callee, 0, sizeof e->callee);
 	}
 	e->ticks = ticks;
 	e->last_native = e->last_python = 0;
@@ -98,13 +100,21 @@ static inline uint8_t *tide_put_tick(uint8_t *out, struct tide_encoder *e, uint6
 	return tide_put_varint(tide_put_tag(out, TIDE_KIND_TICK), step);
 }
 
-static inline uint8_t *tide_put_word(uint8_t *out, struct tide_encoder *e, uint64_t word, uint64_t *last)
+/* `caller`: the word before it in its stack, 0 before the outermost. */
+static inline uint8_t *tide_put_word(uint8_t *out, struct tide_encoder *e, uint64_t caller, uint64_t word,
+				     uint64_t *last)
 {
+	uint64_t *expected = &e->callee[tide_callee_of(caller)];
+	if (*expected == word + 1) {
+		*out++ = TIDE_WORD_EXPECTED;
+		return out;
+	}
+	*expected = word + 1;
 	struct tide_dict_slot *s = &e->slot[(word * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - TIDE_DICT_BITS)];
 	if (s->word == word && s->epoch == e->epoch)
-		return tide_put_varint(out, (uint64_t)s->id + 1);
+		return tide_put_varint(out, (uint64_t)s->id + TIDE_WORD_TOLD);
 	*s = (struct tide_dict_slot){word, e->epoch, e->dict_len++};
-	*out++ = 0;
+	*out++ = TIDE_WORD_NEW;
 	out = tide_put_varint(out, tide_zigzag((int64_t)(word - *last)));
 	*last = word;
 	return out;
@@ -126,7 +136,7 @@ static inline uint8_t *tide_put_delta(uint8_t *out, struct tide_encoder *e, uint
 {
 	out = tide_put_counts(out, depth - now->shared, now->depth - now->shared);
 	for (uint32_t i = now->shared; i < now->depth; i++)
-		out = tide_put_word(out, e, now->word[i], last);
+		out = tide_put_word(out, e, i ? now->word[i - 1] : 0, now->word[i], last);
 	return out;
 }
 
@@ -171,7 +181,8 @@ static inline uint8_t *tide_put_stacks(uint8_t *out, uint8_t *tag, struct tide_e
 	if (!same_python)
 		tide_told_now(p, python);
 	*ret_site = tide_site(native ? n->path[n->depth] : TIDE_PATH_NONE, p->path[p->depth]);
-	uint64_t pair = tide_site_pair(before, *ret_site), *next = &e->next[before & (TIDE_NEXTS - 1)];
+	uint64_t key = tide_next_key(&e->model, before, false);
+	uint64_t pair = tide_site_pair(key, *ret_site), *next = &e->next[key & (TIDE_NEXTS - 1)];
 	if (*next == pair) {
 		*tag |= TIDE_TAG_NEXT;
 		return out;
@@ -206,12 +217,12 @@ static inline uint8_t *tide_put_far(uint8_t *out, const struct tide_model *m, ui
 	return tide_put_varint(out, f < a ? f << 2 | TIDE_ADDR_NEAR_FREE : a << 2 | TIDE_ADDR_NEAR_ALLOC);
 }
 
-/* size and addr of an item that has both; may set SIZE_EXPECTED and ADDR_EXPECTED in *tag. `pool`: of the item's kind. */
+/* size and addr of an item that has both; may set SIZE_EXPECTED and ADDR_EXPECTED in *tag, which is of that kind. */
 static inline uint8_t *tide_put_block(uint8_t *out, uint8_t *tag, struct tide_encoder *e, uint64_t site, uint64_t addr,
-				      uint64_t size, bool pool)
+				      uint64_t size, enum tide_kind kind)
 {
 	struct tide_model *m = &e->model;
-	struct tide_class c = tide_class_of(size, pool);
+	struct tide_class c = tide_class_by(kind, size, false);
 	uint32_t *expected = &m->size[site & (TIDE_SIZES - 1)];
 	uint64_t unit = addr >> 4;
 	if (*expected == size) {
@@ -242,18 +253,19 @@ static inline uint8_t *tide_put_block(uint8_t *out, uint8_t *tag, struct tide_en
 static inline uint8_t *tide_put_gone(uint8_t *out, uint8_t *tag, struct tide_encoder *e, uint64_t addr)
 {
 	struct tide_model *m = &e->model;
-	uint64_t unit = addr >> 4, recent = m->recent[*tide_where(e, unit)];
-	if (recent >> 8 == unit && !(addr & 15)) {
+	uint64_t unit = addr >> 4;
+	uint32_t place = *tide_where(e, unit);
+	if (m->recent[place] >> 8 == unit && !(addr & 15)) {
 		uint16_t *expected = tide_expect_distance(m);
-		uint16_t distance = (uint16_t)((m->allocs - *tide_where(e, unit)) & (TIDE_RECENT - 1));
+		uint16_t distance = (uint16_t)((m->allocs - place) & (TIDE_RECENT - 1));
 		if (*expected == distance) {
 			*tag |= TIDE_TAG_DISTANCE_EXPECTED;
 		} else {
 			*tag |= TIDE_TAG_DISTANCE;
-			out = tide_put_varint(out, distance);
+			out = tide_put_varint(out, tide_place_step(m, place));
 			*expected = distance;
 		}
-		tide_learn_free(m, recent);
+		tide_learn_free(m, place, false);
 	} else {
 		out = tide_put_far(out, m, addr, UINT64_MAX);
 	}

@@ -19,10 +19,11 @@ const char *tide_kind_name(unsigned kind)
 	return kind < TIDE_KINDS ? names[kind] : NULL;
 }
 
-void tide_items_init(struct tide_items *d, const void *payload, size_t len, uint64_t ticks, uint64_t *words,
-		     uint32_t cap)
+void tide_items_init(struct tide_items *d, enum tide_encoding encoding, const void *payload, size_t len, uint64_t ticks,
+		     uint64_t *words, uint32_t cap)
 {
 	memset(d, 0, sizeof *d);
+	d->first = encoding == TIDE_ENCODING_FIRST;
 	d->in = tide_in_of(payload, len);
 	d->ticks = ticks;
 	d->words = words;
@@ -30,21 +31,26 @@ void tide_items_init(struct tide_items *d, const void *payload, size_t len, uint
 	d->told[0].path[0] = d->told[1].path[0] = TIDE_PATH_NONE;
 }
 
-static uint64_t get_word(struct tide_items *d, uint64_t *last)
+static uint64_t get_word(struct tide_items *d, uint64_t caller, uint64_t *last)
 {
-	uint64_t id = tide_get_varint(&d->in);
-	if (id > 0) {
-		if (id - 1 < d->dict_len)
-			return d->words[id - 1];
+	uint64_t id = tide_get_varint(&d->in), told = tide_word_told(d->first);
+	uint32_t *expected = &d->callee[tide_callee_of(caller)];
+	if (id == TIDE_WORD_NEW) {
+		*last += (uint64_t)tide_unzigzag(tide_get_varint(&d->in));
+		if (d->dict_len < d->pushed_from)
+			d->words[d->dict_len++] = *last;
+		else
+			d->in.bad = true;
+		*expected = d->dict_len;
+		return *last;
+	}
+	uint64_t place = id < told ? *expected : id - told + 1;
+	if (place == 0 || place > d->dict_len) {
 		d->in.bad = true;
 		return 0;
 	}
-	*last += (uint64_t)tide_unzigzag(tide_get_varint(&d->in));
-	if (d->dict_len < d->pushed_from)
-		d->words[d->dict_len++] = *last;
-	else
-		d->in.bad = true;
-	return *last;
+	*expected = (uint32_t)place;
+	return d->words[place - 1];
 }
 
 static uint64_t get_count(struct tide_items *d, unsigned nibble)
@@ -64,18 +70,20 @@ static void get_delta(struct tide_items *d, unsigned sort, struct tide_stack_del
 	}
 	uint32_t at = d->pushed_from - (uint32_t)push;
 	d->pushed_from = at;
+	uint64_t caller = d->word[sort][depth - pop];
 	for (uint32_t i = 0; i < push && !d->in.bad; i++)
-		d->words[at + i] = get_word(d, &d->last[sort]);
+		d->words[at + i] = caller = get_word(d, caller, &d->last[sort]);
 	*ret = (struct tide_stack_delta){(uint32_t)pop, (uint32_t)push, d->words + at};
 }
 
-static bool apply_delta(struct tide_stack_told *t, const struct tide_stack_delta *delta)
+static bool apply_delta(struct tide_items *d, unsigned sort, const struct tide_stack_delta *delta)
 {
+	struct tide_stack_told *t = &d->told[sort];
 	if (delta->pop > t->depth || t->depth - delta->pop + delta->push > TIDE_STACK_MAX + 2)
 		return false;
 	uint32_t depth = t->depth - delta->pop;
 	for (uint32_t i = 0; i < delta->push; i++, depth++)
-		t->path[depth + 1] = tide_path(t->path[depth], delta->words[i]);
+		t->path[depth + 1] = tide_path(t->path[depth], d->word[sort][depth + 1] = delta->words[i]);
 	t->depth = depth;
 	return true;
 }
@@ -103,24 +111,25 @@ static void get_next(struct tide_items *d, const struct tide_told_next *next, ui
 static uint64_t get_stacks(struct tide_items *d, uint8_t tag, bool both, struct tide_item *item)
 {
 	uint64_t before = site_now(d, both);
-	struct tide_told_next *next = &d->next[before & (TIDE_NEXTS - 1)];
+	uint64_t key = tide_next_key(&d->model, before, d->first);
+	struct tide_told_next *next = &d->next[key & (TIDE_NEXTS - 1)];
 	if (tag & TIDE_TAG_SAME) {
 		d->in.bad = d->in.bad || tag & TIDE_TAG_NEXT;
 		return before;
 	}
 	if (tag & TIDE_TAG_NEXT) {
-		get_next(d, next, before, both, item);
+		get_next(d, next, key, both, item);
 	} else {
 		if (both)
 			get_delta(d, 0, &item->native);
 		uint32_t words = d->pushed_from;
 		get_delta(d, 1, &item->python);
-		*next = (struct tide_told_next){before,
+		*next = (struct tide_told_next){key,
 						words,
 						{(uint16_t)item->native.pop, (uint16_t)item->python.pop},
 						{(uint16_t)item->native.push, (uint16_t)item->python.push}};
 	}
-	if (d->in.bad || !apply_delta(&d->told[0], &item->native) || !apply_delta(&d->told[1], &item->python)) {
+	if (d->in.bad || !apply_delta(d, 0, &item->native) || !apply_delta(d, 1, &item->python)) {
 		d->in.bad = true;
 		return before;
 	}
@@ -151,7 +160,7 @@ static void get_block(struct tide_items *d, uint8_t tag, uint64_t site, struct t
 	uint32_t *expected = &m->size[site & (TIDE_SIZES - 1)];
 	item->size = tag & TIDE_TAG_SIZE_EXPECTED ? *expected : tide_get_varint(&d->in);
 	*expected = (uint32_t)item->size;
-	struct tide_class c = tide_class_of(item->size, tide_kind_is_pool(item->kind));
+	struct tide_class c = tide_class_by(item->kind, item->size, d->first);
 	unsigned odd = 0;
 	uint64_t unit = tag & TIDE_TAG_ADDR_EXPECTED ? tide_expect_unit(m, c) & (UINT64_MAX >> 4)
 						     : get_far(d, m->frontier[c.pool], &odd);
@@ -170,12 +179,10 @@ static void get_gone(struct tide_items *d, uint8_t tag, struct tide_item *item)
 	uint64_t unit;
 	unsigned odd = 0;
 	if (tag & (TIDE_TAG_DISTANCE | TIDE_TAG_DISTANCE_EXPECTED)) {
-		uint16_t *expected = tide_expect_distance(m);
-		uint64_t distance = tag & TIDE_TAG_DISTANCE ? tide_get_varint(&d->in) : *expected;
-		uint64_t recent = tide_recent(m, distance);
-		*expected = (uint16_t)distance;
-		unit = recent >> 8;
-		tide_learn_free(m, recent);
+		uint64_t told = tag & TIDE_TAG_DISTANCE ? tide_get_varint(&d->in) : 0;
+		uint32_t place = tide_place_told(m, tag, told, d->first);
+		unit = m->recent[place] >> 8;
+		tide_learn_free(m, place, d->first);
 	} else {
 		unit = get_far(d, 0, &odd);
 	}

@@ -19,9 +19,17 @@
 /* Items with addr and size. */
 #define TIDE_TAG_SIZE_EXPECTED 0x40u
 #define TIDE_TAG_ADDR_EXPECTED 0x80u
-/* Items with addr and no size: the block is the one allocated `distance` allocations ago. */
+/* Items with addr and no size: the block is a recent one, as many allocations ago as expected, or at a place that is told. */
 #define TIDE_TAG_DISTANCE_EXPECTED 0x10u
 #define TIDE_TAG_DISTANCE 0x20u
+
+/* Frame words: a literal follows; what came after its caller the last time; those told so far, from this number on. */
+enum { TIDE_WORD_NEW = 0, TIDE_WORD_EXPECTED = 1, TIDE_WORD_TOLD = 2 };
+/* In encoding 1, which is `first`, none is expected. */
+static inline uint64_t tide_word_told(bool first)
+{
+	return first ? 1 : TIDE_WORD_TOLD;
+}
 
 /* Low two bits of a far address. */
 enum { TIDE_ADDR_NEAR_ALLOC = 0, TIDE_ADDR_NEAR_FREE = 1, TIDE_ADDR_FRONTIER = 2, TIDE_ADDR_ODD = 3 };
@@ -81,9 +89,26 @@ enum tide_kind {
 		TIDE_KINDS = 32
 };
 
+/* The place in `recent` of the block that such an item frees; `told`: what it tells, if its tag says that it does. */
+static inline uint32_t tide_place_told(struct tide_model *m, uint8_t tag, uint64_t told, bool first)
+{
+	uint16_t *expected = tide_expect_distance(m);
+	uint32_t place = m->allocs - *expected;
+	if (tag & TIDE_TAG_DISTANCE)
+		place = first ? m->allocs - (uint32_t)told : tide_place_after(m, told);
+	place &= TIDE_RECENT - 1;
+	*expected = (uint16_t)((m->allocs - place) & (TIDE_RECENT - 1));
+	return place;
+}
+
 static inline bool tide_kind_is_pool(unsigned kind)
 {
 	return kind == TIDE_KIND_PYALLOC || kind == TIDE_KIND_PYREALLOC_ALLOC;
+}
+
+static inline struct tide_class tide_class_by(unsigned kind, uint64_t size, bool first)
+{
+	return tide_class_of(size, tide_kind_is_pool(kind), kind == TIDE_KIND_ALLOC, first);
 }
 
 /* Of blocks inside pools. */
@@ -169,14 +194,17 @@ struct tide_stack_told {
 	uint64_t path[TIDE_STACK_MAX + 3]; /* of its outermost 0, 1, 2 ... words */
 };
 
-/* Decoding state of one block. Zero heap; about 40 KiB: keep it off small stacks. */
+/* Decoding state of one block. Zero heap; about 50 KiB: keep it off small stacks. */
 struct tide_items {
 	struct tide_in in;
+	bool first; /* encoding 1 */
 	uint64_t ticks;
 	uint64_t last[2]; /* literals: native, Python */
 	uint64_t *words;  /* owned by the caller: the dictionary from the left, pushed words from the right */
 	uint32_t dict_len, pushed_from;
 	struct tide_stack_told told[2];
+	uint64_t word[2][TIDE_STACK_MAX + 3]; /* of the stacks, from 1 on, outermost first; [0] is 0 */
+	uint32_t callee[TIDE_CALLEES];        /* place in the dictionary + 1; 0: none */
 	struct tide_told_next next[TIDE_NEXTS];
 	struct tide_model model;
 };
@@ -187,8 +215,8 @@ static inline uint32_t tide_items_words(size_t len)
 	return (uint32_t)(len + len / 2 + 2);
 }
 /* `payload` stays the caller's; so does `words`, with room for `cap` words: with tide_items_words(len), none is ever missing. */
-void tide_items_init(struct tide_items *, const void *payload, size_t len, uint64_t ticks, uint64_t *words,
-		     uint32_t cap);
+void tide_items_init(struct tide_items *, enum tide_encoding, const void *payload, size_t len, uint64_t ticks,
+		     uint64_t *words, uint32_t cap);
 /* 1: *ret is the next item; 0: the end; -1: the bytes are no items (nothing after this point can be told). */
 int tide_items_next(struct tide_items *, struct tide_item *ret);
 

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define TIDE_VERSION_MAJOR 1
-#define TIDE_VERSION_MINOR 1
+#define TIDE_VERSION_MINOR 2
 
 #define TIDE_PAGE 4096u
 #define TIDE_FILE_MIN (256u << 10)
@@ -38,8 +38,9 @@
 
 #define TIDE_ENDIAN 0x01020304u
 
-/* Incompatible flags: a reader that does not know a set bit must refuse the file. None is defined yet. */
-#define TIDE_INCOMPAT_KNOWN UINT64_C(0)
+/* Incompatible flags: a reader that does not know a set bit must refuse the file. */
+#define TIDE_INCOMPAT_ENCODINGS UINT64_C(1) /* items of other encodings than the first (1.2) */
+#define TIDE_INCOMPAT_KNOWN TIDE_INCOMPAT_ENCODINGS
 /* Compatible flags: staging blocks have a check word (1.1). */
 #define TIDE_COMPAT_CHECK UINT64_C(1)
 
@@ -183,7 +184,8 @@ struct tide_segment {
 };
 
 enum tide_frame_kind { TIDE_FRAME_EVENTS = 1, TIDE_FRAME_CENSUS = 2, TIDE_FRAME_CARRY = 3 };
-enum tide_encoding { TIDE_ENCODING_ITEMS = 1 }; /* FORMAT.md 6: items as in a staging block */
+/* FORMAT.md 6, of what holds items. FIRST: before 1.2 other things were expected of them. */
+enum tide_encoding { TIDE_ENCODING_FIRST = 1, TIDE_ENCODING_ITEMS = 2 };
 
 /* A frame is valid if and only if: magic and file_uid hold, the header checksum holds, segment and lap are those
  * of the valid segment header it lies behind (if that is valid), it ends inside its segment, and the payload

@@ -87,7 +87,7 @@ static void same_event(struct unpacked *u, const struct tide_item *item, const s
 	u->op++;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void one(enum tide_encoding encoding, const uint8_t *data, size_t size)
 {
 	static struct tide_items items;
 	static struct unpacked u;
@@ -96,8 +96,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct tide_item item;
 	uint32_t tid = 5;
 	uint64_t seq = 0;
-	if (size > TIDE_FRAME_RAW_MAX)
-		return 0;
 	native.depth = python.depth = 0;
 	u.chunk = tide_chunk_new(1 + (uint32_t)(size ? data[size - 1] : 0));
 	u.node = calloc(size + 1, sizeof *u.node);
@@ -105,9 +103,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	u.nodes = u.pairs = 1;
 	if (!u.chunk || !u.node || !u.pair)
 		abort();
-	tide_unpack_begin(&u.unpack, data, size, 1, tid, UINT32_MAX);
+	tide_unpack_begin(&u.unpack, encoding, data, size, 1, tid, UINT32_MAX);
 	next_chunk(&u);
-	tide_items_init(&items, data, size, 1, words, tide_items_words(size));
+	tide_items_init(&items, encoding, data, size, 1, words, tide_items_words(size));
 	while (tide_items_next(&items, &item) == 1) {
 		if (!tide_kind_name(item.kind))
 			abort();
@@ -129,5 +127,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	tide_chunk_free(u.chunk);
 	free(u.node);
 	free(u.pair);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (size > TIDE_FRAME_RAW_MAX)
+		return 0;
+	one(TIDE_ENCODING_FIRST, data, size);
+	one(TIDE_ENCODING_ITEMS, data, size);
 	return 0;
 }

@@ -1,6 +1,6 @@
 """Logs of earlier versions stay readable for ever, with the same answers; damaged ones give the same losses.
 
-tests/golden/vN/NAME.tide (or NAME.tide.zst) is a log, with NAME.census if `tidemark record` looked at it from outside; NAME.txt beside it is what `tidemark dump` said of it when it was made. damaged/CASE.txt is what `tidemark
+tests/golden/vN/NAME.tide, vN.M/NAME.tide (or NAME.tide.zst) is a log, with NAME.census if `tidemark record` looked at it from outside; NAME.txt beside it is what `tidemark dump` said of it when it was made. damaged/CASE.txt is what `tidemark
 verify` says of the log c.tide of v1 after the damage of that name, and its exit code. After a change that is meant to change answers (never
 those of a released version): TIDEMARK_BLESS=1 writes the twins anew; look at the difference before it is committed.
 """

@@ -127,9 +127,8 @@ static uint8_t *tell(uint8_t *out, struct tide_encoder *e, struct tide_kept kept
 		out = tide_put_stacks(out, tag, e, has & TIDE_F_STACK ? &native : NULL, &python, &site);
 	}
 	if (has & TIDE_F_ADDR)
-		out = has & TIDE_F_SIZE
-			      ? tide_put_block(out, tag, e, site, s->addr, s->size, tide_kind_is_pool(s->kind))
-			      : tide_put_gone(out, tag, e, s->addr);
+		out = has & TIDE_F_SIZE ? tide_put_block(out, tag, e, site, s->addr, s->size, s->kind)
+					: tide_put_gone(out, tag, e, s->addr);
 	if (has & TIDE_F_RANGE)
 		out = tide_put_varint(tide_put_varint(out, s->addr / TIDE_PAGE), s->size);
 	if (has & TIDE_F_VALUE)
@@ -177,7 +176,7 @@ static void round_trip(void **state)
 		}
 		size_t len = (size_t)(out - buf);
 		assert_true(len < sizeof buf);
-		tide_items_init(&d, buf, len, 1000 * block, words, tide_items_words(len));
+		tide_items_init(&d, TIDE_ENCODING_ITEMS, buf, len, 1000 * block, words, tide_items_words(len));
 		for (uint32_t i = 0; i < EVENTS; i++) {
 			const struct script *s = &script[i];
 			struct tide_item item;
@@ -222,9 +221,10 @@ static void stacks(void **state)
 			now[depth[i] - 1 - j] = TIDE_WORD_PYTHON | (j < 5 ? j : j * 1000 + i % 3);
 		struct tide_words python = tide_keep(&kept, now, depth[i]);
 		out = tide_put_stacks(tide_put_tag(out, TIDE_KIND_PYALLOC), tag, &e, NULL, &python, &site);
-		out = tide_put_block(out, tag, &e, site, 0, 0, false);
+		out = tide_put_block(out, tag, &e, site, 0, 0, TIDE_KIND_PYALLOC);
 	}
-	tide_items_init(&d, buf, (size_t)(out - buf), 0, words, tide_items_words((size_t)(out - buf)));
+	tide_items_init(&d, TIDE_ENCODING_ITEMS, buf, (size_t)(out - buf), 0, words,
+			tide_items_words((size_t)(out - buf)));
 	for (unsigned i = 0; i < 10; i++) {
 		struct tide_item item;
 		assert_int_equal(tide_items_next(&d, &item), 1);
@@ -252,15 +252,15 @@ static void not_told(void **state)
 	tide_encode_reset(&e, 0);
 	struct tide_words now = tide_keep(&kept, a, 3);
 	out = tide_put_stacks(tide_put_tag(out, TIDE_KIND_PYALLOC), tag, &e, NULL, &now, &site);
-	out = tide_put_block(out, tag, &e, site, 16, 1, false);
+	out = tide_put_block(out, tag, &e, site, 16, 1, TIDE_KIND_PYALLOC);
 	now = tide_keep(&kept, b, 3);
 	tide_told_not(&e.python, &now);
 	now = tide_keep(&kept, c, 3);
 	assert_int_equal(now.shared, 2);
 	tag = out;
 	out = tide_put_stacks(tide_put_tag(out, TIDE_KIND_PYALLOC), tag, &e, NULL, &now, &site);
-	out = tide_put_block(out, tag, &e, site, 32, 1, false);
-	tide_items_init(&d, buf, (size_t)(out - buf), 0, words, 100);
+	out = tide_put_block(out, tag, &e, site, 32, 1, TIDE_KIND_PYALLOC);
+	tide_items_init(&d, TIDE_ENCODING_ITEMS, buf, (size_t)(out - buf), 0, words, 100);
 	assert_int_equal(tide_items_next(&d, &item), 1);
 	assert_int_equal(tide_items_next(&d, &item), 1);
 	assert_true(item.python.pop == 2 && item.python.push == 2 && item.python.words[0] == 8 &&
@@ -271,7 +271,7 @@ static int first_of(const uint8_t *bytes, size_t len)
 {
 	static struct tide_items d;
 	struct tide_item item;
-	tide_items_init(&d, bytes, len, 0, words, 4);
+	tide_items_init(&d, TIDE_ENCODING_ITEMS, bytes, len, 0, words, 4);
 	return tide_items_next(&d, &item);
 }
 

@@ -384,7 +384,7 @@ static void newer_formats(void **state)
 		if (which)
 			s.version_major = 2;
 		else
-			s.incompat_flags = 1;
+			s.incompat_flags = 2;
 		s.checksum = tide_checksum(&s, TIDE_SUPERBLOCK_LEN, 0);
 		memcpy(m->file, &s, sizeof s);
 		close(mkstemp(path));
