@@ -31,7 +31,7 @@ _Static_assert(sizeof(struct pool) == 48, "pool header");
 #define BLOCKS_MOST 1024u /* in a pool */
 #define COUNTED_SLOTS 4096u
 #define COUNTED_MOST 3072u
-#define COUNTED_FIRST 256u /* slots in use at first: a small program's census touches few pages */
+#define COUNTED_FIRST 512u /* slots in use at first: a small program's census touches few pages */
 #define ENTRY_CAP 14u      /* bytes of one entry of a PYSITES record, at most */
 #define TYPES_WHEN_LIVE 4u /* types are told of arenas of which at most one in so many bytes is live */
 
