@@ -8,6 +8,8 @@
 
 #define THREADS_MOST 4u  /* more than feed one that replays */
 #define FRAMES_LEAST 64u /* of a log that is worth a thread */
+#define EARLY_MOST \
+	2048u /* beyond, reading debug information is little, and its memory is better not beside that of blocks */
 
 /* How many threads read ahead. TIDEMARK_THREADS says how many, whatever the log's size. */
 static unsigned threads_for(const struct tide_log *log)
@@ -58,7 +60,7 @@ enum tide_status tide_loaded_init_now(struct tide_loaded *l, const char *path, s
 		return status;
 	tide_log_threads(made.log, threads_for(made.log));
 	status = now ? tide_log_add_census(made.log, now->time_ns, now->bytes, now->len) : TIDE_OK;
-	if (!status && objects && tide_log_thread_count(made.log))
+	if (!status && objects && tide_log_thread_count(made.log) && tide_log_losses(made.log)->frames < EARLY_MOST)
 		tide_symbols_early(made.log, objects);
 	if (!status)
 		status = analyze(&made, path, kin); /* which may take over modules of a parent's log */
