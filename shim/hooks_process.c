@@ -5,6 +5,7 @@
  * would change; new objects are met when one of their addresses is on a stack (unwind/modules.h).
  */
 #include <dlfcn.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -201,6 +202,20 @@ PASS_ON(execle);
 #error "execl: add this architecture"
 #endif
 
+/* Whether the call, if it succeeds, leaves nobody who may read the counter. */
+static bool stops_counter(long option, unsigned long value)
+{
+	return (option == PR_SET_SECCOMP && value == SECCOMP_MODE_STRICT) ||
+	       (option == PR_SET_TSC && value == PR_TSC_SIGSEGV);
+}
+
+/* `stops`: it was told before the call that the counter would stop. */
+static void after_call(bool stops, long option, unsigned long value, long result)
+{
+	if ((stops && result != 0) || (option == PR_SET_TSC && value == PR_TSC_ENABLE && result == 0))
+		tide_sys_start_clock();
+}
+
 int prctl(int option, ...)
 {
 	unsigned long arg[4];
@@ -211,7 +226,12 @@ int prctl(int option, ...)
 	va_end(rest);
 	if (option == PR_SET_SECCOMP)
 		tide_sys_forbid();
-	return tide_real_get()->prctl(option, arg[0], arg[1], arg[2], arg[3]);
+	bool stops = stops_counter(option, arg[0]);
+	if (stops)
+		tide_sys_stop_clock();
+	int result = tide_real_get()->prctl(option, arg[0], arg[1], arg[2], arg[3]);
+	after_call(stops, option, arg[0], result);
+	return result;
 }
 
 long syscall(long number, ...)
@@ -226,5 +246,14 @@ long syscall(long number, ...)
 		tide_sys_forbid();
 	if (number == SYS_exit_group)
 		tide_end(TIDE_END_EXIT, (uint32_t)arg[0]);
-	return tide_real_get()->syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+	long option = number == SYS_prctl ? arg[0] : number == SYS_seccomp ? PR_SET_SECCOMP : -1;
+	unsigned long value = (unsigned long)arg[number == SYS_prctl];
+	if (number == SYS_seccomp)
+		value = arg[0] == SECCOMP_SET_MODE_STRICT ? SECCOMP_MODE_STRICT : SECCOMP_MODE_FILTER;
+	bool stops = stops_counter(option, value);
+	if (stops)
+		tide_sys_stop_clock();
+	long result = tide_real_get()->syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+	after_call(stops, option, value, result);
+	return result;
 }

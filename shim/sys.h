@@ -5,6 +5,7 @@
 #ifndef TIDE_SYS_H
 #define TIDE_SYS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,9 +33,18 @@ static inline long tide_syscall(long nr, long a, long b, long c, long d, long e,
 #endif
 }
 
+/* Strict seccomp, and PR_SET_TSC, make reading the counter deadly, and with it the vDSO's clocks: from before such a call on, ticks are
+ * counted up from the last one read, so that whoever waits by them still ends, and the monotonic clock stands still. */
+extern _Atomic uint64_t tide_stopped; /* ticks; 0: the counter may be read */
+void tide_sys_stop_clock(void);
+void tide_sys_start_clock(void);
+uint64_t tide_sys_next_tick(void);
+
 /* Constant-rate counter; not a serializing read. */
 static inline uint64_t tide_ticks(void)
 {
+	if (__builtin_expect(atomic_load_explicit(&tide_stopped, memory_order_relaxed) != 0, 0))
+		return tide_sys_next_tick();
 #if defined(__x86_64__)
 	return __builtin_ia32_rdtsc();
 #else
