@@ -2,13 +2,15 @@
  * Sites: whole Python stacks, each once, as nodes of a tree (parent, frame word). A thread remembers the nodes of its last stack, so
  * an allocation costs a comparison of frames and one look-up for those that changed. Sites have 16-bit numbers. A number that no
  * definition in the log names, and no live block has, can be given out again; when all the same seven eighths are in use, new
- * stacks are told by their innermost frame alone, and when all are, not at all: counted.
+ * stacks are told by their innermost frame alone, and when all are, not at all: counted. Nodes that lead to no site are collected when
+ * the tree has twice as many as the last time.
  *
  * Everything is under the GIL, but for subinterpreters with one of their own (3.12): the tree is under a lock of ours.
  */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "defs.h"
 #include "format/items.h"
@@ -17,6 +19,7 @@
 #include "python/compare.h"
 #include "python/interp.h"
 #include "python/marks.h"
+#include "python/pystacks.h"
 #include "record.h"
 #include "sys.h"
 
@@ -24,8 +27,9 @@
 #define FIRST_SLOTS 4096u
 #define SITES_MOST (TIDE_PY_SITE_OVERFLOW - 1u)
 #define MEMO 2048u
-#define LOOK_EVERY 4096u /* of a thread's allocations, between looks at the clock */
-#define BATCH 65536u     /* bytes of one PYSTACKS definition */
+#define LOOK_EVERY 4096u    /* of a thread's allocations, between looks at the clock */
+#define COLLECT_FROM 16384u /* nodes */
+_Static_assert(TIDE_PYSTACKS_MEMORY >= NODES_MOST / 8, "a bit a node");
 
 struct node {
 	uint64_t word;
@@ -71,14 +75,16 @@ static struct {
 	struct node *node; /* NODES_MOST; 0 is the root */
 	uint32_t nodes;
 	uint32_t *slot; /* open addressing; 0 free */
-	uint32_t mask;
+	uint32_t mask, slot_room;
 	uint32_t *site_node; /* by site */
 	uint32_t sites;      /* numbers ever given out */
 	uint16_t *spare;     /* numbers that can be given out again */
 	uint32_t spares;
-	uint64_t sweep_at; /* ticks: not before */
+	uint64_t sweep_at, sweep_cost; /* ticks: not before; of the last one */
 	struct tide_py_site_set *defined, *swept;
-	uint32_t cut; /* the node of CUT_LIMIT below the root */
+	uint32_t cut;        /* the node of CUT_LIMIT below the root */
+	uint32_t collect_at; /* nodes */
+	bool collect;        /* at the next look: numbers that nobody needs were just taken back */
 	struct mine *free, *all;
 	uint8_t *batch;
 	pthread_key_t key;
@@ -112,19 +118,28 @@ static uint32_t *slot_of(uint32_t parent, uint64_t word)
 	}
 }
 
-/* Lock held. */
+static void index_nodes(uint32_t slots)
+{
+	tree.mask = slots - 1;
+	memset(tree.slot, 0, slots * sizeof *tree.slot);
+	for (uint32_t i = 1; i < tree.nodes; i++)
+		*slot_of(tree.node[i].parent, tree.node[i].word) = i;
+}
+
+/* Lock held. Room for twice as many nodes, if there is memory. */
 static bool grow(void)
 {
 	uint32_t slots = tree.slot ? 2 * (tree.mask + 1) : FIRST_SLOTS;
-	uint32_t *bigger = tide_sys_memory(slots * sizeof *bigger), *old = tree.slot;
-	if (!bigger)
-		return false;
-	tree.slot = bigger;
-	tree.mask = slots - 1;
-	for (uint32_t i = 1; i < tree.nodes; i++)
-		*slot_of(tree.node[i].parent, tree.node[i].word) = i;
-	if (old)
-		tide_sys_munmap(old, slots / 2 * sizeof *old);
+	if (slots > tree.slot_room) {
+		uint32_t *bigger = tide_sys_memory(slots * sizeof *bigger);
+		if (!bigger)
+			return false;
+		if (tree.slot)
+			tide_sys_munmap(tree.slot, tree.slot_room * sizeof *tree.slot);
+		tree.slot = bigger;
+		tree.slot_room = slots;
+	}
+	index_nodes(slots);
 	return true;
 }
 
@@ -136,7 +151,7 @@ static uint32_t child_of(uint32_t parent, uint64_t word)
 		return *slot;
 	if (tree.nodes == NODES_MOST)
 		return 0;
-	if (tree.nodes > tree.mask / 2) {
+	if (tree.nodes > tree.mask / 4 * 3) {
 		if (!grow())
 			return 0;
 		slot = slot_of(parent, word);
@@ -153,6 +168,7 @@ void tide_py_sites_init(void)
 	tree.defined = tide_sys_memory(2 * sizeof *tree.defined);
 	tree.swept = tree.defined + 1;
 	tree.nodes = 1;
+	tree.collect_at = COLLECT_FROM;
 	if (!tree.node || !tree.site_node || !tree.spare || !tree.defined || !grow() ||
 	    !(tree.cut = child_of(0, TIDE_WORD_CUT_LIMIT)))
 		tree.node = NULL;
@@ -212,16 +228,26 @@ static void take_back(const struct tide_py_site_set *live)
 	}
 	for (struct mine *m = tree.all; m; m = m->all)
 		m->last.frame = NOWHERE;
+	tree.collect = tree.nodes >= tree.collect_at;
 }
 
-/* Half of the numbers are in use: which are still needed? At most one part in fifty of the time is spent on finding out. */
+static bool is_full_enough(void)
+{
+	return tree.sites - tree.spares >= SITES_MOST / 2 || (tree.nodes >= tree.collect_at && !tree.collect);
+}
+
+/* Many numbers or nodes are in use: which are still needed? At most one part in fifty of the time is spent on finding out. */
 __attribute__((noinline)) static void sweep(void)
 {
 	uint64_t begin = tide_ticks();
 	if (begin < tree.sweep_at || !is_alone())
 		return;
 	bool whole = tide_py_live_sites(tree.swept);
-	tree.sweep_at = tide_ticks() + 50 * (tide_ticks() - begin);
+	uint64_t now = tide_ticks(), cost = now - begin;
+	if (tree.sweep_cost && cost > 4 * tree.sweep_cost)
+		cost = 4 * tree.sweep_cost; /* others had the processor meanwhile */
+	tree.sweep_cost = cost;
+	tree.sweep_at = now + 50 * cost;
 	if (!whole || !tide_trylock(&tree.lock))
 		return;
 	take_back(tree.swept);
@@ -288,7 +314,7 @@ static uint16_t number_for(uint32_t node)
 
 __attribute__((noinline)) static uint16_t new_site(uint32_t node)
 {
-	if (tree.sites - tree.spares >= SITES_MOST / 2)
+	if (is_full_enough())
 		sweep();
 	if (!tide_trylock(&tree.lock))
 		return TIDE_PY_SITE_UNKNOWN;
@@ -339,12 +365,86 @@ static inline uint16_t site_of(uint32_t node)
 	return __builtin_expect(site != 0, 1) ? site : new_site(node);
 }
 
+/* The bits of nodes that are a site's or lead to one. A parent's number is less than its children's. */
+static void find_needed(uint64_t *bits)
+{
+	memset(bits, 0, NODES_MOST / 8);
+	bits[tree.cut / 64] |= UINT64_C(1) << (tree.cut % 64);
+	for (uint32_t i = tree.nodes; i-- > 1;) {
+		uint32_t parent = tree.node[i].parent;
+		if (!tree.node[i].site && !(bits[i / 64] >> (i % 64) & 1))
+			continue;
+		bits[i / 64] |= UINT64_C(1) << (i % 64);
+		bits[parent / 64] |= UINT64_C(1) << (parent % 64);
+	}
+}
+
+/* Moves those that are needed together, in their order; `to` has a word for each node. */
+static uint32_t move_together(const uint64_t *bits, uint32_t *to)
+{
+	uint32_t nodes = 1;
+	to[0] = 0;
+	for (uint32_t i = 1; i < tree.nodes; i++) {
+		struct node n = tree.node[i];
+		if (!(bits[i / 64] >> (i % 64) & 1))
+			continue;
+		n.parent = to[n.parent];
+		to[i] = nodes;
+		if (n.site)
+			tree.site_node[n.site] = nodes;
+		tree.node[nodes++] = n;
+	}
+	tree.cut = to[tree.cut];
+	return nodes;
+}
+
+/* The kernel may have what is behind `used` bytes of memory that was used up to `before`. */
+static void give_back(void *memory, size_t used, size_t before)
+{
+	used = (used + TIDE_PAGE - 1) / TIDE_PAGE * TIDE_PAGE;
+	if (used < before)
+		tide_sys_madvise((uint8_t *)memory + used, before - used, MADV_DONTNEED);
+}
+
+/* Lock and GIL held, no number of a node in anybody's hands: no thread is between the frames of its stack. */
+static void collect(void)
+{
+	uint32_t slots = tree.mask + 1, fewer = FIRST_SLOTS, before = tree.nodes;
+	find_needed((uint64_t *)tree.batch);
+	/* there are more slots than nodes, and they are filled anew */
+	tree.nodes = move_together((const uint64_t *)tree.batch, tree.slot);
+	while (fewer < slots && fewer / 2 < tree.nodes)
+		fewer *= 2;
+	index_nodes(fewer);
+	give_back(tree.slot, fewer * sizeof *tree.slot, slots * sizeof *tree.slot);
+	give_back(tree.node, tree.nodes * sizeof *tree.node, before * sizeof *tree.node);
+	for (struct mine *m = tree.all; m; m = m->all) {
+		m->stack.depth = 0;
+		m->last.frame = NOWHERE;
+		memset(m->memo, 0, sizeof m->memo);
+	}
+	tree.collect_at = tree.nodes < COLLECT_FROM / 2 ? COLLECT_FROM : 2 * tree.nodes;
+}
+
+__attribute__((noinline)) static void collect_if_due(void)
+{
+	if (!tree.batch)
+		tree.batch = tide_sys_memory(TIDE_PYSTACKS_MEMORY);
+	if (!tree.batch || !is_alone() || !tide_trylock(&tree.lock))
+		return;
+	tree.collect = false;
+	collect();
+	tide_unlock(&tree.lock);
+}
+
 __attribute__((noinline)) static void *look(struct mine *m, void *block)
 {
 	m->until_look = LOOK_EVERY;
 	tide_py_learn_skew(block);
 	tide_adopt_file(); /* a forked child that allocates so much is worth a log, though it wrote few events */
 	tide_record_look();
+	if (tree.collect)
+		collect_if_due();
 	return block;
 }
 
@@ -441,68 +541,33 @@ static uint32_t words_of(uint32_t site, uint64_t *words)
 	return n;
 }
 
-struct batch {
-	struct tide_out out;
-	uint32_t number;          /* of the site before */
-	uint64_t *words, *before; /* of this site and the one before it */
-	uint32_t n, n_before;
-};
-
-static void put_site(struct batch *b, uint32_t site)
+/* Lock held. */
+static void define(const struct tide_py_site_set *live)
 {
-	uint32_t shared = 0;
-	uint64_t last = 0;
-	tide_out_varint(&b->out, site - b->number);
-	b->number = site;
-	while (shared < b->n && shared < b->n_before && b->words[shared] == b->before[shared])
-		last = b->words[shared++];
-	tide_out_varint(&b->out, b->n - shared);
-	tide_out_varint(&b->out, shared);
-	for (uint32_t i = shared; i < b->n; i++) {
-		tide_out_varint(&b->out, tide_zigzag((int64_t)(b->words[i] - last)));
-		last = b->words[i];
-	}
-	uint64_t *swap = b->before;
-	b->before = b->words;
-	b->n_before = b->n;
-	b->words = swap;
-}
-
-static void put_batch(struct batch *b)
-{
-	struct tide_part part = {tree.batch, tide_out_len(&b->out)};
-	if (part.len)
-		tide_define(TIDE_DEF_PYSTACKS, &part, 1);
-	b->out = tide_out_of(tree.batch, BATCH);
-	b->number = b->n_before = 0;
-}
-
-/* By whoever takes the census: one at a time. */
-void tide_py_define_sites(const struct tide_py_site_set *live, bool whole)
-{
-	struct batch b = {.number = 0};
-	if (!tree.batch)
-		tree.batch = tide_sys_memory(BATCH + 2 * (TIDE_STACK_MAX + 2) * sizeof(uint64_t));
-	if (!tree.batch || !tree.node)
-		return;
-	b.out = tide_out_of(tree.batch, BATCH);
-	b.words = (uint64_t *)(tree.batch + BATCH);
-	b.before = b.words + TIDE_STACK_MAX + 2;
+	struct tide_pystacks b;
+	tide_pystacks_begin(&b, tree.batch);
 	for (uint32_t site = 1; site <= tree.sites; site++) {
 		uint64_t bit = UINT64_C(1) << (site % 64);
 		if (!(live->bit[site / 64] & ~tree.defined->bit[site / 64] & bit))
 			continue;
 		tree.defined->bit[site / 64] |= bit;
 		b.n = words_of(site, b.words);
-		if ((size_t)(b.out.end - b.out.at) < (b.n + 4) * (size_t)TIDE_VARINT_MAX)
-			put_batch(&b);
-		put_site(&b, site);
+		tide_pystacks_put(&b, site);
 	}
-	put_batch(&b);
-	if (whole && tree.sites - tree.spares >= SITES_MOST / 2 && is_alone() && tide_trylock(&tree.lock)) {
+	tide_pystacks_end(&b);
+}
+
+/* By whoever takes the census: one at a time, and not within a collection that a signal handler has interrupted. */
+void tide_py_define_sites(const struct tide_py_site_set *live, bool whole)
+{
+	if (!tree.batch)
+		tree.batch = tide_sys_memory(TIDE_PYSTACKS_MEMORY);
+	if (!tree.batch || !tree.node || !tide_lock_within(&tree.lock))
+		return;
+	define(live);
+	if (whole && is_full_enough() && is_alone())
 		take_back(live);
-		tide_unlock(&tree.lock);
-	}
+	tide_unlock(&tree.lock);
 }
 
 /* One thread is left; what others had is free. The child's log knows no sites yet. */
