@@ -231,18 +231,20 @@ static inline uint8_t *tide_put_block(uint8_t *out, uint8_t *tag, struct tide_en
 		*expected = (uint32_t)size;
 		out = tide_put_varint(out, size);
 	}
-	if (unit == tide_expect_unit(m, c) && !(addr & 15))
-		*tag |= TIDE_TAG_ADDR_EXPECTED;
-	else
-		out = tide_put_far(out, m, addr, m->frontier[c.pool]);
+	uint64_t frontier = m->frontier[c.pool];
+	bool is_expected = false;
 	if (__builtin_expect(!(addr & 15), 1)) {
 		*tide_where(e, unit) = (uint16_t)(m->allocs & (TIDE_RECENT - 1));
 		e->pending_site[m->allocs & (TIDE_PENDING - 1)] = site;
 		e->pending_size[m->allocs & (TIDE_PENDING - 1)] = size;
-		tide_learn_alloc(m, c, unit);
+		is_expected = tide_learn_alloc(m, c, unit);
 	} else {
 		e->odd = true;
 	}
+	if (is_expected)
+		*tag |= TIDE_TAG_ADDR_EXPECTED;
+	else
+		out = tide_put_far(out, m, addr, frontier);
 	m->last_alloc = unit;
 	m->site = site;
 	m->frees_since = 0;

@@ -39,9 +39,9 @@ struct tide_model {
 	uint64_t site;                  /* stack of the last item with addr and size */
 	uint32_t allocs;                /* of them */
 	uint32_t frees_since;
-	uint32_t last_place;  /* in `recent`, of the last free that was told by it */
-	uint8_t fast_len[16]; /* TIDE_FAST_BINS of them: 16 are one store */
-	uint8_t fast_at[16];  /* pushes less pops: the top is before it, modulo the depth */
+	uint32_t last_place;             /* in `recent`, of the last free that was told by it */
+	uint8_t fast_len[TIDE_BINS];     /* 0 from TIDE_FAST_BINS on */
+	uint8_t fast_at[TIDE_FAST_BINS]; /* pushes less pops: the top is before it, modulo the depth */
 	struct tide_bin bin[TIDE_BINS];
 	uint64_t fast[TIDE_FAST_BINS][TIDE_FAST_DEPTH];
 	uint64_t recent[TIDE_RECENT]; /* unit * 256 + bin */
@@ -91,10 +91,6 @@ static inline uint64_t *tide_fast_top(struct tide_model *m, uint32_t bin)
 {
 	return &m->fast[bin][(m->fast_at[bin] - 1u) & (TIDE_FAST_DEPTH - 1)];
 }
-static inline bool tide_has_fast(const struct tide_model *m, uint32_t bin)
-{
-	return bin < TIDE_FAST_BINS && m->fast_len[bin];
-}
 static inline uint64_t tide_fast_pop(struct tide_model *m, uint32_t bin)
 {
 	uint64_t unit = *tide_fast_top(m, bin);
@@ -109,7 +105,7 @@ static inline uint64_t tide_expect_unit(struct tide_model *m, struct tide_class 
 	const struct tide_bin *b = &m->bin[c.bin];
 	if (c.cached && b->count)
 		return b->unit[b->count - 1];
-	return tide_has_fast(m, c.bin) ? *tide_fast_top(m, c.bin) : m->frontier[c.pool];
+	return m->fast_len[c.bin] ? *tide_fast_top(m, c.bin) : m->frontier[c.pool];
 }
 
 /* The top of the fastbin was handed out; glibc moves what else is in it into tcache. It would not have looked there while tcache
@@ -132,25 +128,38 @@ static inline void tide_learn_miss(struct tide_model *m, struct tide_class c, ui
 	m->frontier[c.pool] = unit + c.units;
 	if (b->missed && c.cached && b->count)
 		b->count--;
-	else if (b->missed && tide_has_fast(m, c.bin))
+	else if (b->missed && m->fast_len[c.bin])
 		tide_fast_pop(m, c.bin);
 	b->missed ^= 1;
 }
 
-static inline void tide_learn_alloc(struct tide_model *m, struct tide_class c, uint64_t unit)
+static inline bool tide_learn_tops(struct tide_model *m, struct tide_class c, uint64_t unit)
 {
 	struct tide_bin *b = &m->bin[c.bin];
-	if (c.large)
-		memset(m->fast_len, 0, sizeof m->fast_len);
-	if (c.cached && b->count && b->unit[b->count - 1] == unit) {
+	bool top_is_expected = c.cached && b->count;
+	if (top_is_expected && b->unit[b->count - 1] == unit) {
 		b->count--;
 		b->missed = 0;
-	} else if (tide_has_fast(m, c.bin) && *tide_fast_top(m, c.bin) == unit) {
-		tide_learn_fast(m, c);
-	} else {
-		tide_learn_miss(m, c, unit);
+		return true;
 	}
+	bool expected = !top_is_expected;
+	if (m->fast_len[c.bin] && *tide_fast_top(m, c.bin) == unit) {
+		tide_learn_fast(m, c);
+		return expected;
+	}
+	expected = expected && !m->fast_len[c.bin] && unit == m->frontier[c.pool];
+	tide_learn_miss(m, c, unit);
+	return expected;
+}
+
+/* True: where tide_expect_unit said. */
+static inline bool tide_learn_alloc(struct tide_model *m, struct tide_class c, uint64_t unit)
+{
+	if (c.large)
+		memset(m->fast_len, 0, TIDE_FAST_BINS);
+	bool expected = tide_learn_tops(m, c, unit);
 	m->recent[m->allocs++ & (TIDE_RECENT - 1)] = unit << 8 | c.bin;
+	return expected;
 }
 
 static inline uint16_t *tide_expect_distance(struct tide_model *m)
