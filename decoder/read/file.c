@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define WINDOW_LEN (256u << 10)
@@ -30,6 +32,14 @@ static enum tide_status check_type(const struct stat *st, const char *path, stru
 	return tide_error_set(err, TIDE_ERR_NOT_A_LOG, "'%s' is %s, not a log", path, type_name(st->st_mode));
 }
 
+/* Of others it is not known whether they see what a mapping has written and nobody has flushed. */
+static bool tells_holes(int fd)
+{
+	struct statfs fs;
+	return fstatfs(fd, &fs) == 0 &&
+	       (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC || fs.f_type == TMPFS_MAGIC);
+}
+
 enum tide_status tide_file_open(const char *path, struct tide_file *ret, struct tide_error *err)
 {
 	struct stat st;
@@ -48,7 +58,7 @@ enum tide_status tide_file_open(const char *path, struct tide_file *ret, struct 
 		close(fd);
 		return status;
 	}
-	*ret = (struct tide_file){fd, (uint64_t)st.st_size, NULL};
+	*ret = (struct tide_file){fd, (uint64_t)st.st_size, NULL, tells_holes(fd)};
 	return TIDE_OK;
 }
 
@@ -78,6 +88,16 @@ size_t tide_file_read(const struct tide_file *file, uint64_t offset, void *buf, 
 		done += (size_t)n;
 	}
 	return done;
+}
+
+uint64_t tide_file_data(const struct tide_file *file, uint64_t offset)
+{
+	if (file->copy || !file->tells_holes || offset > INT64_MAX)
+		return offset;
+	off_t at = lseek(file->fd, (off_t)offset, SEEK_DATA);
+	if (at >= (off_t)offset)
+		return (uint64_t)at;
+	return at < 0 && errno == ENXIO && offset < file->size ? file->size : offset;
 }
 
 void tide_window_init(struct tide_window *w, const struct tide_file *file)

@@ -12,8 +12,9 @@
 
 struct tide_file {
 	int fd;
-	uint64_t size; /* when it was opened */
-	uint8_t *copy; /* of all of it, which is read instead (snapshot.h); NULL: there is none */
+	uint64_t size;    /* when it was opened */
+	uint8_t *copy;    /* of all of it, which is read instead (snapshot.h); NULL: there is none */
+	bool tells_holes; /* its file system says where nothing was written, pages that are only in memory included */
 };
 
 /* Regular files only: anything else is refused before it is opened, for opening a FIFO or a device has effects.
@@ -23,6 +24,9 @@ void tide_file_release(struct tide_file *);
 
 /* Bytes read; fewer than `len` at the end of the file or at a place that the system cannot read. */
 size_t tide_file_read(const struct tide_file *, uint64_t offset, void *buf, size_t len);
+
+/* The first place from `offset` on at which something may have been written: all before it reads as zeros. */
+uint64_t tide_file_data(const struct tide_file *, uint64_t offset);
 
 /* A moving view for scans. Zero: empty. */
 struct tide_window {

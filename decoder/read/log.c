@@ -99,7 +99,7 @@ static bool read_definitions(struct tide_log *log)
 {
 	bool agree = log->control.apart[TIDE_CTL_DEFS_USED] == 0;
 	/* Not the copy of a file that is being written: a record that was unfinished when it was copied is finished there. */
-	struct tide_file now = {log->file.fd, log->file.size, NULL};
+	struct tide_file now = {.fd = log->file.fd, .size = log->file.size};
 	struct tide_defs_source source = {&now, &log->process.geometry, log->process.super.file_uid,
 					  agree ? log->control.word[TIDE_CTL_DEFS_USED] : 0, log->running};
 	return tide_defs_read(&source, &log->damages, &log->defs);

@@ -159,14 +159,26 @@ static bool take_block(const struct tide_account_source *s, struct tide_lane *la
 	return true;
 }
 
+/* Does nothing of the block's header lie in what was ever written? *data: up to there that is known. Of thousands of lanes a few are used. */
+static bool is_in_hole(const struct tide_account_source *s, uint32_t lane, uint64_t *data)
+{
+	uint64_t offset = s->geometry->staging_off + (uint64_t)lane * s->geometry->block_len;
+	if (offset >= *data)
+		*data = tide_file_data(s->file, offset);
+	return *data > offset && *data - offset >= sizeof(struct tide_block);
+}
+
 bool tide_staging_read(const struct tide_account_source *s, struct tide_lanes *ret)
 {
 	struct tide_lanes lanes = {0};
 	uint32_t cap = 0;
+	uint64_t data = 0;
 	uint64_t *dict = malloc(tide_items_words(s->geometry->block_len) * sizeof *dict);
 	bool done = dict != NULL;
 	for (uint32_t i = 0; i < s->geometry->lanes && done; i++) {
 		struct tide_staging staging = {0};
+		if (is_in_hole(s, i, &data))
+			continue;
 		enum block_read state = read_block(s, i, &staging);
 		if (state == BLOCK_UNUSED)
 			continue;
