@@ -24,6 +24,7 @@
 #include "unwind/unwind.h"
 
 #define STATUS_UNKNOWN UINT32_MAX
+#define NEVER_SAMPLED (UINT64_C(1) << 62) /* bytes: more than are ever allocated */
 
 struct tide_alive tide_alive TIDE_BIG __attribute__((aligned(4096)));
 _Static_assert(sizeof(struct tide_alive) == TIDE_PAGE, "one page, wiped as a whole");
@@ -41,6 +42,7 @@ static void off(void)
 {
 	atomic_store_explicit(&state, OFF, memory_order_relaxed);
 	tide_alive.on = 0;
+	tide_sample_mean = NEVER_SAMPLED; /* frees too */
 }
 
 /* Two parts of a payload: the length of a byte string, in `room`, and its bytes where they are. */
@@ -220,9 +222,13 @@ static bool adopt(void)
 
 bool tide_wake(void)
 {
-	unsigned was = AWAKE;
-	if (atomic_load_explicit(&state, memory_order_relaxed) == ASLEEP)
+	unsigned was = atomic_load_explicit(&state, memory_order_relaxed);
+	if (was == ASLEEP)
 		atomic_fetch_add_explicit(&early, 1, memory_order_relaxed);
+	if (was == OFF) /* from now on the thread's allocations pass on as those outside a sample do */
+		tide_draw.room = NEVER_SAMPLED;
+	if (was != AWAKE)
+		return false;
 	if (!atomic_compare_exchange_strong_explicit(&state, &was, ADOPTING, memory_order_acquire,
 						     memory_order_relaxed))
 		return false;
