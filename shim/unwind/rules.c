@@ -93,7 +93,7 @@ static uint64_t learn(uintptr_t pc, bool exact, uint64_t key)
 	if (!compute(pc, exact, &rule))
 		return pack(rule);
 	struct tide_rule_table *t = atomic_load_explicit(&tide_rules, memory_order_acquire);
-	if (!t || atomic_load_explicit(&t->used, memory_order_relaxed) > t->slots / 2) {
+	if (!t || atomic_load_explicit(&t->used, memory_order_relaxed) > t->slots / 4) {
 		grow(t);
 		t = atomic_load_explicit(&tide_rules, memory_order_acquire);
 	}
