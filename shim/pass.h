@@ -45,9 +45,10 @@ struct tide_pass {
 };
 extern struct tide_pass tide_pass;
 
-/* Handled in one call, before it is left to the next; ten to a hundred nanoseconds each. One frame or staging block more can be, and more
- * the fewer segments are free. */
+/* Handled in one call before the rest is left to the next; ten to a hundred nanoseconds each. A frame or staging block is not cut in two. In
+ * haste: when half of the segments that should be free are not. */
 #define TIDE_PASS_AT_ONCE 6000u
+#define TIDE_PASS_IN_HASTE 18000u
 
 /* ---- evict.c: reading ---- */
 bool tide_evict_init(void);

@@ -277,13 +277,16 @@ static uint32_t wanted_free(void)
 	return TIDE_RING_SPARE + 1 + tide_ring_segments() / 12;
 }
 
-/* The rest is for the next call: whoever seals a block waits for this. Unless room is short. */
-static uint64_t at_once(void)
+/* So far does this call go: whoever seals a block waits for it, and the rest is for the next one. Further when room is short; and some way even if
+ * numbering the block's sites took long. */
+static uint64_t enough(void)
 {
 	uint32_t free = tide_ring_free(), least = TIDE_RING_SPARE + 1;
 	if (free <= least)
-		return 3 * TIDE_PASS_AT_ONCE;
-	return free <= least + (wanted_free() - least) / 2 ? 2 * TIDE_PASS_AT_ONCE : TIDE_PASS_AT_ONCE;
+		return UINT64_MAX;
+	uint64_t most = free <= least + (wanted_free() - least) / 2 ? TIDE_PASS_IN_HASTE : TIDE_PASS_AT_ONCE;
+	uint64_t meant = tide_pass.done + most, some = tide_pass.handled + most / 2;
+	return meant > some ? meant : some;
 }
 
 static void leave(void)
@@ -296,10 +299,10 @@ static void leave(void)
 void tide_survive_work(size_t written)
 {
 	size_t read = 0, all = 0, most = READ_A_WRITTEN * written;
-	uint64_t enough = tide_pass.done + at_once();
+	uint64_t end = enough();
 	if (tide_ring_free() <= TIDE_RING_SPARE + 1)
 		most = READ_AT_MOST * written;
-	while (all < most && tide_pass.handled < enough && survive.usable) {
+	while (all < most && tide_pass.handled < end && survive.usable) {
 		if (tide_pass.phase == TIDE_PASS_NONE && tide_ring_free() >= wanted_free())
 			break;
 		if (!piece(&read))

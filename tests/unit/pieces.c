@@ -56,7 +56,7 @@ int main(int argc, char **argv)
 		 laps = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 4;
 	if (lasting > LONG_MOST || !alone_begin())
 		return 2;
-	uint64_t events = run(lasting, laps * tide_ring_segments()), most = 3 * TIDE_PASS_AT_ONCE + ON_TOP(events);
+	uint64_t events = run(lasting, laps * tide_ring_segments()), most = TIDE_PASS_IN_HASTE + ON_TOP(events);
 	printf("at most %llu events and blocks at once, of %llu that may be; %llu in all, for %llu events evicted; "
 	       "%llu forced\n",
 	       (unsigned long long)tide_pass.longest, (unsigned long long)most, (unsigned long long)tide_pass.handled,
