@@ -158,17 +158,13 @@ static struct page *room_in(struct list *list, const struct known *k, uint32_t *
 	return &pool.page[list->last];
 }
 
-static bool is_alive(const struct tide_digest_block *b, uint8_t tag)
-{
-	return tide_shadow_peek((const void *)(b->key >> TIDE_DIGEST_SITE_BITS << 4)) == tag;
-}
-
-static void check_page(struct page *p, uint8_t tag)
+/* Leaves those whose byte is such a tag; `tags` has a 1 for each. */
+static void check_page(struct page *p, const uint8_t tags[256])
 {
 	uint8_t alive[A_PAGE];
 	uint32_t kept = 0;
 	for (uint32_t i = 0; i < p->count; i++)
-		alive[i] = is_alive(&p->u.block[i], tag);
+		alive[i] = tags[tide_shadow_peek((const void *)(p->u.block[i].key >> TIDE_DIGEST_SITE_BITS << 4))];
 	for (uint32_t i = 0; i < p->count; i++) {
 		p->u.block[kept] = p->u.block[i];
 		kept += alive[i];
@@ -184,7 +180,9 @@ static uint32_t sweep_one(struct known *k, uint32_t before)
 	if (!number || number == k->blocks.last)
 		return UINT32_MAX;
 	struct page *p = &pool.page[number], *b = before ? &pool.page[before] : NULL;
-	check_page(p, tide_tag(k->epoch, TIDE_TAG_FRESH));
+	uint8_t tags[256] = {0};
+	tags[tide_tag(k->epoch, TIDE_TAG_FRESH)] = 1;
+	check_page(p, tags);
 	if (p->count && (!b || b->count + p->count > A_PAGE))
 		return number;
 	if (b) {
@@ -391,8 +389,14 @@ bool tide_candidates_take(uint32_t epoch, const struct tide_candidates_use *use)
 	if (!number) {
 		number = take_first(&k->blocks);
 		p = &pool.page[number];
-		if (number)
+		if (number) {
+			/* those at whose address this pass has carried one already are for it to judge */
+			uint8_t tags[256];
+			memcpy(tags, tide_pass.carried, sizeof tags);
+			tags[tide_tag(epoch, TIDE_TAG_FRESH)] = 1;
+			check_page(p, tags);
 			use_blocks(k, p, use->block);
+		}
 	}
 	if (number)
 		free_page(number);
