@@ -3,8 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* New nodes that one item can bring: two stacks. */
-#define NODES_AN_ITEM (2 * (TIDE_STACK_MAX + 2u))
+#define NODES_AN_ITEM (2 * (TIDE_STACK_MAX + 2u)) /* new ones that it can bring: two stacks */
 #define FIRST_WORDS 256u
 #define APART 128u /* bytes: two lines, which are fetched together */
 
@@ -498,8 +497,10 @@ static inline bool short_block(struct tide_unpack *u, struct tide_chunk *c, uint
 		return false;
 	struct tide_class class = tide_class_by(kind, size, u->first);
 	if (tag & TIDE_TAG_ADDR_EXPECTED)
-		unit = tide_expect_unit(m, class) & (UINT64_MAX >> 4);
-	else if (!get_near(m, &at, m->frontier[0], &unit))
+		unit = tide_learn_expected(m, class);
+	else if (get_near(m, &at, m->frontier[0], &unit))
+		tide_learn_alloc(m, class, unit);
+	else
 		return false;
 	if (moves)
 		go_ahead(u, &ahead);
@@ -507,7 +508,6 @@ static inline bool short_block(struct tide_unpack *u, struct tide_chunk *c, uint
 	op->size = size;
 	op->pair = u->pair;
 	*expected = (uint32_t)size;
-	tide_learn_alloc(m, class, unit);
 	m->last_alloc = unit;
 	m->site = ahead.site;
 	m->frees_since = 0;

@@ -162,6 +162,27 @@ static inline bool tide_learn_alloc(struct tide_model *m, struct tide_class c, u
 	return expected;
 }
 
+/* Learns the block that tide_expect_unit would name, and names it: what bins hold has 56 bits. */
+static inline uint64_t tide_learn_expected(struct tide_model *m, struct tide_class c)
+{
+	struct tide_bin *b = &m->bin[c.bin];
+	uint64_t unit;
+	if (c.large)
+		memset(m->fast_len, 0, TIDE_FAST_BINS);
+	if (c.cached && b->count) {
+		unit = b->unit[--b->count];
+		b->missed = 0;
+	} else if (m->fast_len[c.bin]) {
+		unit = *tide_fast_top(m, c.bin);
+		tide_learn_fast(m, c);
+	} else {
+		unit = m->frontier[c.pool] & (UINT64_MAX >> 4);
+		tide_learn_miss(m, c, unit);
+	}
+	m->recent[m->allocs++ & (TIDE_RECENT - 1)] = unit << 8 | c.bin;
+	return unit;
+}
+
 static inline uint16_t *tide_expect_distance(struct tide_model *m)
 {
 	return &m->distance[(m->site + m->frees_since * UINT64_C(0x9e3779b97f4a7c15)) >> 20 & (TIDE_DISTANCES - 1)];
