@@ -105,11 +105,12 @@ static inline uint8_t *tide_put_word(uint8_t *out, struct tide_encoder *e, uint6
 				     uint64_t *last)
 {
 	uint64_t *expected = &e->callee[tide_callee_of(caller)];
-	if (*expected == word + 1) {
+	uint64_t kept = word + 1; /* 0 is none, and what a stack that was overwritten may hold */
+	if (*expected == kept && kept) {
 		*out++ = TIDE_WORD_EXPECTED;
 		return out;
 	}
-	*expected = word + 1;
+	*expected = kept;
 	struct tide_dict_slot *s = &e->slot[(word * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - TIDE_DICT_BITS)];
 	if (s->word == word && s->epoch == e->epoch)
 		return tide_put_varint(out, (uint64_t)s->id + TIDE_WORD_TOLD);
