@@ -167,6 +167,7 @@ __attribute__((constructor)) static void wake(void)
 		return;
 	}
 	own_pid = tide_sys_getpid();
+	tide_record_init();
 	tide_shadow_init(provider_alignment());
 	tide_sample_mean = tide_config.sample;
 	limit_stack();

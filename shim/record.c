@@ -1,6 +1,7 @@
 #include "record.h"
 
 #include <stdatomic.h>
+#include <sys/mman.h>
 
 #include "census.h"
 #include "fault.h"
@@ -14,16 +15,23 @@
 
 /* Ownership words (FORMAT.md 7): epoch << 16 | lane + 1. */
 #define OWNER_MASK 0xffffu
-static _Atomic uint64_t owned[TIDE_WORDS] TIDE_BIG;
+static _Alignas(TIDE_PAGE) _Atomic uint64_t owned[TIDE_WORDS] TIDE_BIG;
+_Static_assert(sizeof owned % TIDE_PAGE == 0, "pages of its own: a forked child has them wiped");
+static bool wiped_on_fork;
 
 /* Looked at every TICK_EVERY events: has the interpreter begun to finalize (or the program to end by itself), is a census due. */
 static atomic_bool ending_seen;
 static _Atomic uint64_t census_at;      /* ticks */
 #define CENSUS_TICKS UINT64_C(20000000) /* ask the clock again after some 5 to 10 ms */
 
+void tide_record_init(void)
+{
+	wiped_on_fork = tide_sys_madvise(owned, sizeof owned, MADV_WIPEONFORK) == 0;
+}
+
 void tide_record_fork_child(void)
 {
-	for (uint32_t i = 0; i < TIDE_WORDS; i++) /* reads do not break copy-on-write */
+	for (uint32_t i = 0; i < TIDE_WORDS && !wiped_on_fork; i++) /* reads do not break copy-on-write */
 		if (atomic_load_explicit(&owned[i], memory_order_relaxed))
 			atomic_store_explicit(&owned[i], 0, memory_order_relaxed);
 	atomic_store_explicit(&ending_seen, false, memory_order_relaxed);

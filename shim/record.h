@@ -80,6 +80,8 @@ void tide_record_look(void);
 /* exit() was called, or main has returned: what lives is told before the program takes it apart. */
 void tide_record_ending(void);
 
+/* The kernel is asked to keep from forked children which words are owned: to look at each takes a page fault a page, and maps it. */
+void tide_record_init(void);
 /* A forked child: no word is owned. */
 void tide_record_fork_child(void);
 

@@ -2,6 +2,7 @@
 #include "outside/access.h"
 
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -28,10 +29,47 @@ bool tide_outside_text(int pid, const char *file, char *buf, size_t cap)
 	return ok && len > 0;
 }
 
+/* PAGEMAP_SCAN, Documentation/admin-guide/mm/pagemap.rst; in linux/fs.h since 6.7 */
+struct run {
+	uint64_t start, end, categories;
+};
+struct scan {
+	uint64_t size, flags, start, end, walk_end, runs, runs_most, pages_most;
+	uint64_t inverted, all_of, any_of, told;
+};
+#define SCAN _IOWR('f', 16, struct scan)
+#define CATEGORY_ZERO (UINT64_C(1) << 5)
+
+/* The page that all share who only read is present, and RSS does not count it. A kernel that cannot tell leaves it in. */
+static void leave_out_zero_page(int pagemap, uint64_t addr, uint64_t *entry, unsigned pages)
+{
+	struct run run[64];
+	uint64_t end = addr + pages * (uint64_t)TIDE_PAGE;
+	for (uint64_t at = addr; at < end;) {
+		struct scan scan = {.size = sizeof scan,
+				    .start = at,
+				    .end = end,
+				    .runs = (uintptr_t)run,
+				    .runs_most = 64,
+				    .all_of = CATEGORY_ZERO,
+				    .told = CATEGORY_ZERO};
+		int n = ioctl(pagemap, SCAN, &scan);
+		if (n < 0 || scan.walk_end <= at)
+			return;
+		for (int i = 0; i < n; i++)
+			for (uint64_t page = run[i].start; page < run[i].end; page += TIDE_PAGE)
+				entry[(page - addr) / TIDE_PAGE] = 0;
+		at = scan.walk_end;
+	}
+}
+
 bool tide_outside_residency(int pagemap, uint64_t addr, uint64_t *entry, unsigned pages)
 {
 	size_t len = pages * sizeof *entry;
-	return pread(pagemap, entry, len, (off_t)(addr / TIDE_PAGE * sizeof *entry)) == (ssize_t)len;
+	if (pread(pagemap, entry, len, (off_t)(addr / TIDE_PAGE * sizeof *entry)) != (ssize_t)len)
+		return false;
+	leave_out_zero_page(pagemap, addr - addr % TIDE_PAGE, entry, pages);
+	return true;
 }
 
 bool tide_outside_read(int pid, int pagemap, uint64_t addr, void *buf, size_t len)
