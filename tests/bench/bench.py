@@ -104,6 +104,17 @@ def both(kept, now):
     return now if not kept or now in kept.split(", ") else f"{kept}, {now}"
 
 
+def together(kept, ran):
+    """What a file of results held, and what was run now in its place."""
+    results = {**kept, **ran}
+    for section in ("workloads", "servers"):
+        if section in kept or section in ran:
+            results[section] = {**kept.get(section, {}), **ran.get(section, {})}
+    before = kept.get("machine", {})
+    results["machine"] = dict(ran["machine"], **{name: both(before.get(name), ran["machine"][name]) for name in ("commit", "command")})
+    return results
+
+
 def jobs(args, directory, scratch):
     """(section, key, title, reason it cannot run or None, function that gives the entry), in the order they run."""
     scale, budget, rounds = args.scale, args.budget, args.rounds
@@ -126,7 +137,7 @@ def jobs(args, directory, scratch):
     yield "decode", "decode", "reading a log", None, lambda: decode.measure_decode(scratch, args.decode_millions, 2 if args.quick else 3)
 
 
-def go(args, results):
+def go(args, results, save):
     with tempfile.TemporaryDirectory(prefix="tidemark-bench-") as name:
         directory, scratch = pathlib.Path(name), pathlib.Path(name) / "run"
         scratch.mkdir()
@@ -143,6 +154,7 @@ def go(args, results):
                 results.setdefault(section, {})[key] = entry
             elif "missing" not in entry:
                 results[section] = entry
+            save()
             measure.clean(scratch)
             print(f"bench: {title}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
@@ -181,21 +193,10 @@ def main():
     if args.readme:
         table.write_readme(measure.ROOT, json.loads(pathlib.Path(args.readme).read_text()))
         return
-    results = {}
-    if args.json and pathlib.Path(args.json).exists():
-        results = json.loads(pathlib.Path(args.json).read_text())
-    ran = {}
-    go(args, ran)
-    for section, entry in ran.items():
-        if section in ("workloads", "servers"):
-            results.setdefault(section, {}).update(entry)
-        else:
-            results[section] = entry
-    kept, now = results.get("machine", {}), machine(args)
-    ran["machine"], results["machine"] = now, dict(now, **{name: both(kept.get(name), now[name]) for name in ("commit", "command")})
+    kept = json.loads(pathlib.Path(args.json).read_text()) if args.json and pathlib.Path(args.json).exists() else {}
+    ran = {"machine": machine(args)}
+    go(args, ran, lambda: args.json and pathlib.Path(args.json).write_text(json.dumps(together(kept, ran), indent=1) + "\n"))
     print(table.text(ran))
-    if args.json:
-        pathlib.Path(args.json).write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":
