@@ -9,8 +9,14 @@ def test_hammer(tmp_path):
     assert_in_order(*hammer(tmp_path, 5_000_000, "256M"))
 
 
-def test_it_would_be_noticed(tmp_path):
-    coverage, _ = hammer(tmp_path, 5_000_000, "256M", shim=harness.PROGRAMS / "tidemark_wrong.so")
+def mistakes(logs):
+    logs.mkdir()
+    coverage, _ = hammer(logs, 5_000_000, "256M", shim=harness.PROGRAMS / "tidemark_wrong.so")
     dropped = sum(coverage["lost_by_reason"][reason] for reason in ("no_space", "reentrant"))
     assert coverage["lost"] == 0
-    assert coverage["double_allocations"] + coverage["unmatched_frees"] > dropped
+    return coverage["double_allocations"] + coverage["unmatched_frees"] - dropped
+
+
+def test_it_would_be_noticed(tmp_path):
+    """Where others take the processors, threads run one after the other, and the wrong order is not always provoked."""
+    assert any(mistakes(tmp_path / str(attempt)) > 0 for attempt in range(3))

@@ -28,14 +28,18 @@ def kill_once(tmp_path, i, delay, **env):
 
 
 def check_killed(log, oracle, whole):
-    """`whole`: with the report, which takes the longest by far; else with `info`, which replays nothing."""
+    """`whole`: with the report, which takes the longest by far; else with `info`, which replays nothing. How often the ring has wrapped;
+    None where calls were told as dropped: a thread waits 30 ms for one that seals and has no processor, and no longer."""
     if whole:
         coverage = wrapped(log)
-        assert coverage["uncertain_bytes"] <= 4 * 64 * 4096  # of reallocs in flight
-        assert coverage["unverified_events"] <= 5 * 16  # the threads', and main's: since their last TICK
     else:
         coverage = harness.answer("info", log, codes=(0, 3))["coverage"]
         assert coverage["lost"] == 0 and coverage["events"] == coverage["in_window"] + coverage["evicted"], coverage
+    if any(coverage["lost_by_reason"][reason] for reason in ("no_space", "reentrant")):
+        return None
+    if whole:
+        assert coverage["uncertain_bytes"] <= 4 * 64 * 4096, coverage  # of reallocs in flight
+        assert coverage["unverified_events"] <= 5 * 16, coverage  # the threads', and main's: since their last TICK
     assert oracle.differences(log) == [], log
     return coverage["evicted"] / coverage["in_window"]
 
@@ -47,10 +51,13 @@ def kill_often(tmp_path, runs):
     for i in range(runs):
         delay = 10 if i % 500 == 30 else 0.01 + generator.random() * 0.2
         log, oracle = kill_once(tmp_path, i, delay, TIDEMARK_SIZE="256K")
-        laps.append(check_killed(log, oracle, i % 10 == 0))
+        lap = check_killed(log, oracle, i % 10 == 0)
+        laps += [lap] if lap is not None else []
         log.unlink()
         (tmp_path / f"oracle-{i}").unlink()
-    assert sum(n > 0.5 for n in laps) >= runs // 2 and max(laps) > 50, sorted(laps)[-3:]
+    print(f"{runs - len(laps)} of {runs} runs told of calls that were dropped")
+    assert runs - len(laps) <= 1 + runs // 50
+    assert sum(n > 0.5 for n in laps) >= runs // 2 and (max(laps) > 50 or len(laps) < runs), sorted(laps)[-3:]
 
 
 def test_kill_while_it_wraps(tmp_path):
