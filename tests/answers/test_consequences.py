@@ -128,7 +128,8 @@ os._exit(0)
     told = arenas(harness.answer("report", harness.only_log(tmp_path / "exit")), "pymalloc")
     empty = [a for a in told if a["live_blocks"] == 0]
     assert [a["consequence"] for a in empty] == ["never"]
-    assert empty[0]["reserve_bytes"] == empty[0]["resident_bytes"] > 256 << 10 and empty[0]["stranded_bytes"] == 0
+    # all that is resident of it: how far it was carved before it was emptied depends on where it lay in the order of use
+    assert empty[0]["reserve_bytes"] == empty[0]["resident_bytes"] >= 16 << 10 and empty[0]["stranded_bytes"] == 0
     assert {a["consequence"] for a in told if a["live_blocks"] and a["stranded_bytes"] >= 16 << 10} <= {
         "only when its blocks die"}
     assert int(done.stdout) < 256 << 10, "the empty arena went"
