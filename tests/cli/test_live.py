@@ -85,7 +85,9 @@ def test_how_old_the_lines_of_pythons_blocks_are(tmp_path):
         report = live(p.pid)
         note, = [n for n in report["live"]["notes"] if "which lines" in n]
         assert "is unknown" in note and report["coverage"]["python_sites_ns"] is None, note
-    with Sleeper(FILL, tmp_path, TIDEMARK_PYTHON="sites", TIDEMARK_CENSUS="20ms") as p:
+    # long enough for a census, however fast the machine
+    busy = "\nimport time\nend = time.monotonic() + 0.5\nwhile time.monotonic() < end:\n    more = [str(i) for i in range(1000)]"
+    with Sleeper(FILL + busy, tmp_path, TIDEMARK_PYTHON="sites", TIDEMARK_CENSUS="20ms") as p:
         report = live(p.pid)
         note, = [n for n in report["live"]["notes"] if "which lines" in n]
         age, then, now = (float(n) for n in re.search(r"of ([\d.]+) s ago, when they were ([\d.]+) MiB; now they are ([\d.]+)",
