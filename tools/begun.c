@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,29 +15,25 @@
 #include "format/items.h"
 #include "format/layout.h"
 
-static uint64_t dict[2 * TIDE_BLOCK_MAX];
+static uint64_t dict[2 * TIDE_BLOCK_MAX]; /* tide_items_words(TIDE_BLOCK_MAX) are fewer */
 
 /* The address of the first event behind the committed ones, if it is an allocation; else 0. */
 static uint64_t begun(const struct tide_block *b, size_t room)
 {
 	struct tide_items items;
 	struct tide_item item;
-	uint32_t events = 0;
-	if (b->header_len > room || b->committed > room - b->header_len ||
-	    tide_items_words(TIDE_BLOCK_MAX) > sizeof dict / sizeof *dict)
+	if (b->header_len > room || b->committed > room - b->header_len)
 		return 0;
 	size_t len = room - b->header_len < TIDE_BLOCK_MAX ? room - b->header_len : TIDE_BLOCK_MAX;
 	const uint8_t *payload = (const uint8_t *)b + b->header_len;
 	tide_items_init(&items, b->encoding, payload, len, b->ticks, dict, tide_items_words(TIDE_BLOCK_MAX));
-	while (tide_items_next(&items, &item) == 1) {
-		events += item.is_event;
+	while (tide_items_next(&items, &item) == 1)
 		if (item.is_event && items.in.at > payload + b->committed)
 			return tide_kind_fields(item.kind) & TIDE_F_SIZE ? item.addr : 0;
-	}
 	return 0;
 }
 
-static int each_block(const uint8_t *file, size_t len)
+static void each_block(const uint8_t *file, size_t len)
 {
 	for (size_t at = 0; at + sizeof(struct tide_block) <= len; at += 256) {
 		const struct tide_block *b = (const struct tide_block *)(file + at);
@@ -46,7 +41,6 @@ static int each_block(const uint8_t *file, size_t len)
 		if (addr)
 			printf("%" PRIx64 "\n", addr);
 	}
-	return 0;
 }
 
 int main(int argc, char **argv)
@@ -59,5 +53,8 @@ int main(int argc, char **argv)
 	}
 	const uint8_t *file = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	close(fd);
-	return file == MAP_FAILED ? 4 : each_block(file, (size_t)st.st_size);
+	if (file == MAP_FAILED)
+		return 4;
+	each_block(file, (size_t)st.st_size);
+	return 0;
 }

@@ -102,6 +102,23 @@ def test_never_in_a_log_that_has_wrapped(tmp_path):
     assert report["verdict"]["class"] == "retention" and "malloc_trim does not" in report["verdict"]["consequence"]
 
 
+def check_emptied(program, directory):
+    """Bytes that are resident of the empty arena."""
+    for action in ("exit", "collect"):
+        (directory / action).mkdir(parents=True)
+        done = harness.run([harness.PYTHON, program, action], logs=directory / action,
+                           env={"TIDEMARK_PYTHON": "arenas", "PYTHONHASHSEED": "0"})
+        assert done.returncode == 0, done.stderr
+    told = arenas(harness.answer("report", harness.only_log(directory / "exit")), "pymalloc")
+    empty = [a for a in told if a["live_blocks"] == 0]
+    assert [a["consequence"] for a in empty] == ["never"]
+    assert empty[0]["reserve_bytes"] == empty[0]["resident_bytes"] > 0 and empty[0]["stranded_bytes"] == 0
+    assert {a["consequence"] for a in told if a["live_blocks"] and a["stranded_bytes"] >= 16 << 10} <= {
+        "only when its blocks die"}
+    assert int(done.stdout) < 256 << 10, "the empty arena went"
+    return empty[0]["resident_bytes"]
+
+
 def test_never_of_pymalloc(tmp_path):
     """One arena without an object in it stays, whatever is collected."""
     (tmp_path / "emptied.py").write_text("""
@@ -120,16 +137,5 @@ if sys.argv[1] == "collect":
 os.write(1, b"%d" % (before - rss()))
 os._exit(0)
 """)
-    for action in ("exit", "collect"):
-        (tmp_path / action).mkdir()
-        done = harness.run([harness.PYTHON, tmp_path / "emptied.py", action], logs=tmp_path / action,
-                           env={"TIDEMARK_PYTHON": "arenas", "PYTHONHASHSEED": "0"})
-        assert done.returncode == 0, done.stderr
-    told = arenas(harness.answer("report", harness.only_log(tmp_path / "exit")), "pymalloc")
-    empty = [a for a in told if a["live_blocks"] == 0]
-    assert [a["consequence"] for a in empty] == ["never"]
-    # all that is resident of it: how far it was carved before it was emptied depends on where it lay in the order of use
-    assert empty[0]["reserve_bytes"] == empty[0]["resident_bytes"] >= 16 << 10 and empty[0]["stranded_bytes"] == 0
-    assert {a["consequence"] for a in told if a["live_blocks"] and a["stranded_bytes"] >= 16 << 10} <= {
-        "only when its blocks die"}
-    assert int(done.stdout) < 256 << 10, "the empty arena went"
+    # which arena stays is chance: one that was hardly carved shows little, so another run is asked then
+    assert any(check_emptied(tmp_path / "emptied.py", tmp_path / str(attempt)) > 256 << 10 for attempt in range(6))

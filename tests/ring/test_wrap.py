@@ -28,36 +28,38 @@ def kill_once(tmp_path, i, delay, **env):
 
 
 def check_killed(log, oracle, whole):
-    """`whole`: with the report, which takes the longest by far; else with `info`, which replays nothing. How often the ring has wrapped;
-    None where calls were told as dropped: a thread waits 30 ms for one that seals and has no processor, and no longer."""
+    """`whole`: with the report, which takes the longest by far; else with `info`, which replays nothing. How often the ring has wrapped, and how
+    many calls it tells of as dropped: a thread waits 30 ms for one that seals and has no processor, and no longer."""
     if whole:
         coverage = wrapped(log)
     else:
         coverage = harness.answer("info", log, codes=(0, 3))["coverage"]
         assert coverage["lost"] == 0 and coverage["events"] == coverage["in_window"] + coverage["evicted"], coverage
-    if any(coverage["lost_by_reason"][reason] for reason in ("no_space", "reentrant")):
-        return None
+    dropped = sum(coverage["lost_by_reason"][reason] for reason in ("no_space", "reentrant"))
     if whole:
-        assert coverage["uncertain_bytes"] <= 4 * 64 * 4096, coverage  # of reallocs in flight
+        # of reallocs in flight; all that lives, where a free may have been dropped
+        assert coverage["uncertain_bytes"] > 0 if dropped else coverage["uncertain_bytes"] <= 4 * 64 * 4096, coverage
         assert coverage["unverified_events"] <= 5 * 16, coverage  # the threads', and main's: since their last TICK
-    assert oracle.differences(log) == [], log
-    return coverage["evicted"] / coverage["in_window"]
+    wrong = oracle.differences(log)
+    assert len(wrong) <= 3 * dropped, (log, wrong)  # a realloc's two halves, and a line that there are too many
+    return coverage["evicted"] / coverage["in_window"], dropped
 
 
 def kill_often(tmp_path, runs):
     """One run in 500 goes on for seconds, in which the ring wraps hundreds of times."""
     generator = random.Random(os.environ.get("TIDEMARK_TEST_SEED", "4"))
-    laps = []
+    laps, dropping = [], 0
     for i in range(runs):
         delay = 10 if i % 500 == 30 else 0.01 + generator.random() * 0.2
         log, oracle = kill_once(tmp_path, i, delay, TIDEMARK_SIZE="256K")
-        lap = check_killed(log, oracle, i % 10 == 0)
-        laps += [lap] if lap is not None else []
+        lap, dropped = check_killed(log, oracle, i % 10 == 0)
+        laps.append(lap)
+        dropping += dropped > 0
         log.unlink()
         (tmp_path / f"oracle-{i}").unlink()
-    print(f"{runs - len(laps)} of {runs} runs told of calls that were dropped")
-    assert runs - len(laps) <= 1 + runs // 50
-    assert sum(n > 0.5 for n in laps) >= runs // 2 and (max(laps) > 50 or len(laps) < runs), sorted(laps)[-3:]
+    print(f"{dropping} of {runs} runs told of calls that were dropped")
+    assert dropping <= 1 + runs // 50
+    assert sum(n > 0.5 for n in laps) >= runs // 2 and max(laps) > 50, sorted(laps)[-3:]
 
 
 def test_kill_while_it_wraps(tmp_path):
