@@ -119,13 +119,14 @@ static void walk_staging(struct walk *walk, struct tide_lane *lane, struct place
 	lane->staging.taken = true;
 	walk->account->open_blocks += head->events > 0;
 	walk->account->unverified += lane->unverified;
-	place->events = head->events_before + head->events;
+	uint64_t told = head->events_before + head->events, end = told + lane->staging_lost;
+	place->events = end;
 	if (lane->staging_lost == 0)
 		return;
-	struct tide_gap gap = {lane->index, false, lane->staging_lost, head->mono_ns, UINT64_MAX};
+	uint64_t lost = end - (told < lane->from ? lane->from : told); /* what was carried over is not lost */
+	struct tide_gap gap = {lane->index, false, lost, head->mono_ns, UINT64_MAX};
 	add_gap(walk, &gap);
-	walk->account->lost += lane->staging_lost;
-	place->events += lane->staging_lost;
+	walk->account->lost += lost;
 }
 
 /* Lanes with frames and without a staging block exist too. Both lists are sorted by lane. */
