@@ -33,7 +33,7 @@ static bool same_boot(const struct tide_superblock *s)
 {
 	char ours[64], theirs[37];
 	tide_boot_id_text(s->boot_id, theirs);
-	return read_text("/proc/sys/kernel/random/boot_id", ours, sizeof ours) && theirs[0] &&
+	return theirs[0] && read_text("/proc/sys/kernel/random/boot_id", ours, sizeof ours) &&
 	       strncmp(ours, theirs, 36) == 0;
 }
 

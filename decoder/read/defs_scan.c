@@ -122,6 +122,7 @@ static bool scan_region(struct scan *scan, struct tide_defs *defs)
 		end = used; /* nothing was ever written behind it */
 	if (end > scan->source->file->size)
 		end = scan->source->file->size;
+	scan->window.end = end;
 	while (at < end && !scan->nomem) {
 		struct tide_def head;
 		const uint8_t *bytes;

@@ -59,12 +59,14 @@ enum tide_load tide_frame_load(const struct tide_frame_at *frame, const struct t
 
 struct tide_feed *tide_feed_new(const struct tide_blocks_of *blocks, uint32_t first, uint32_t step)
 {
-	struct tide_feed *feed = calloc(1, sizeof *feed);
-	if (feed) {
-		feed->blocks = *blocks;
-		feed->next_block = first;
-		feed->step = step;
-	}
+	struct tide_feed *feed = malloc(sizeof *feed);
+	if (!feed)
+		return NULL;
+	memset(feed, 0, offsetof(struct tide_feed, unpack));
+	feed->blocks = *blocks;
+	feed->next_block = first;
+	feed->step = step;
+	tide_unpack_init(&feed->unpack);
 	return feed;
 }
 

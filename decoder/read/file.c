@@ -102,7 +102,7 @@ uint64_t tide_file_data(const struct tide_file *file, uint64_t offset)
 
 void tide_window_init(struct tide_window *w, const struct tide_file *file)
 {
-	*w = (struct tide_window){.file = file};
+	*w = (struct tide_window){.file = file, .end = file->size};
 }
 
 void tide_window_release(struct tide_window *w)
@@ -127,7 +127,8 @@ const uint8_t *tide_window_get(struct tide_window *w, uint64_t offset, size_t le
 		w->bytes = bytes;
 		w->cap = cap;
 	}
+	uint64_t left = w->end > offset + len ? w->end - offset : len;
 	w->offset = offset;
-	w->len = tide_file_read(w->file, offset, w->bytes, w->cap);
+	w->len = tide_file_read(w->file, offset, w->bytes, left < w->cap ? (size_t)left : w->cap);
 	return len <= w->len ? w->bytes : NULL;
 }

@@ -32,6 +32,7 @@ uint64_t tide_file_data(const struct tide_file *, uint64_t offset);
 struct tide_window {
 	const struct tide_file *file; /* the caller's */
 	uint64_t offset;
+	uint64_t end; /* nothing behind it is read ahead: the file's end, or the caller's */
 	size_t len, cap;
 	uint8_t *bytes;
 };

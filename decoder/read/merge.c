@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* About 1.4 us at 3 GHz: far more than counters of two cores were ever seen to differ. */
 #define MERGE_MARGIN UINT64_C(4096)
@@ -10,6 +11,8 @@
  * lanes for ever. One that may be missing: about 5 ms. */
 #define PATIENCE_WHOLE (UINT64_C(1) << 33)
 #define PATIENCE_GAPS (UINT64_C(1) << 24)
+
+#define WORDS_LEN (TIDE_WORDS * sizeof(struct tide_word))
 
 #define WHOLE (UINT32_C(1) << 31)
 
@@ -178,9 +181,16 @@ static int must_wait_to_start(struct tide_merge *m, struct tide_lane *lane)
 	return 0;
 }
 
+/* To be changed. */
+static struct tide_word *use_word(struct tide_merge *m, uint32_t word)
+{
+	m->used[word / TIDE_WORDS_TOGETHER] = true;
+	return &m->word[word];
+}
+
 static uint32_t *waiters_for(struct tide_merge *m, uint32_t what)
 {
-	return what < TIDE_WORDS ? &m->word[what].waiters : &m->lane_waiters[what - TIDE_WORDS];
+	return what < TIDE_WORDS ? &use_word(m, what)->waiters : &m->lane_waiters[what - TIDE_WORDS];
 }
 
 static void begin_wait(struct tide_merge *m, struct tide_lane *lane)
@@ -270,7 +280,7 @@ static void end_patience(struct tide_merge *m)
 
 static void begin_epoch(struct tide_merge *m, const struct tide_lane *lane)
 {
-	struct tide_word *w = &m->word[lane->op->word];
+	struct tide_word *w = use_word(m, lane->op->word);
 	if (lane->seq <= w->epoch) { /* whoever waited for it has gone on without */
 		m->anomalies += !m->complete || m->whole_from != 0;
 		return;
@@ -289,7 +299,9 @@ bool tide_merge_init(struct tide_merge *m, struct tide_lane *lane, uint32_t lane
 	m->ready.lane = calloc((size_t)lanes + 1, sizeof *m->ready.lane);
 	m->vain.lane = calloc((size_t)lanes + 1, sizeof *m->vain.lane);
 	m->lane_waiters = calloc((size_t)lanes + 1, sizeof *m->lane_waiters);
-	m->word = malloc(TIDE_WORDS * sizeof *m->word); /* a megabyte, cleared once, by tide_merge_start */
+	/* a megabyte of which a small log uses a few pages: calloc would clear all of it whenever it is not new */
+	void *word = mmap(NULL, WORDS_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	m->word = word == MAP_FAILED ? NULL : word;
 	if (m->ready.lane && m->vain.lane && m->lane_waiters && m->word)
 		return true;
 	tide_merge_release(m);
@@ -301,8 +313,17 @@ void tide_merge_release(struct tide_merge *m)
 	free(m->ready.lane);
 	free(m->vain.lane);
 	free(m->lane_waiters);
-	free(m->word);
+	if (m->word)
+		munmap(m->word, WORDS_LEN);
 	*m = (struct tide_merge){0};
+}
+
+static void clear_words(struct tide_merge *m)
+{
+	for (uint32_t i = 0; i < sizeof m->used; i++)
+		if (m->used[i])
+			memset(&m->word[i * TIDE_WORDS_TOGETHER], 0, TIDE_WORDS_TOGETHER * sizeof *m->word);
+	memset(m->used, 0, sizeof m->used);
 }
 
 void tide_merge_start(struct tide_merge *m, uint64_t whole_from, bool complete)
@@ -314,7 +335,7 @@ void tide_merge_start(struct tide_merge *m, uint64_t whole_from, bool complete)
 	m->complete = complete;
 	m->batch = (struct tide_batch){0};
 	memset(m->lane_waiters, 0, m->lanes * sizeof *m->lane_waiters);
-	memset(m->word, 0, TIDE_WORDS * sizeof *m->word);
+	clear_words(m);
 	for (uint32_t i = 0; i < m->lanes; i++) {
 		struct tide_lane *lane = &m->lane[i];
 		lane->started = lane->waits = false;

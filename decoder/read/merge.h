@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "format/items.h"
 #include "read/lane.h"
 
 struct tide_heap {
@@ -40,6 +41,8 @@ struct tide_word {
 		waiters; /* number + 1 of the first lane that waits for the next epoch to begin; lane->wait_next goes on */
 };
 
+#define TIDE_WORDS_TOGETHER 256u
+
 struct tide_merge {
 	struct tide_lane *lane; /* the log's */
 	uint32_t lanes;
@@ -52,6 +55,7 @@ struct tide_merge {
 	uint64_t whole_from; /* as tide_merge_start has them */
 	bool complete;
 	struct tide_word *word;
+	bool used[TIDE_WORDS / TIDE_WORDS_TOGETHER]; /* of so many words, one is not zero any more */
 	/* tide_merge_next: what is left of the batch in hand */
 	struct tide_batch batch;
 };

@@ -86,6 +86,7 @@ static void scan_frames(struct scan *scan, uint32_t index, uint32_t lap)
 	uint64_t begin = scan->geometry->ring_off + (uint64_t)index * scan->geometry->segment_len;
 	uint64_t end = begin + scan->geometry->segment_len;
 	uint64_t expected = begin + sizeof(struct tide_segment), at = expected;
+	scan->window.end = end;
 	while (at + sizeof(struct tide_frame) <= end && !scan->nomem) {
 		struct tide_frame f;
 		if (!frame_at(scan, at, end, index, lap, &f)) {

@@ -359,7 +359,7 @@ void tide_unpack_release(struct tide_unpack *u)
 	free(u->pushed);
 	tide_numbers_release(&u->nodes);
 	tide_numbers_release(&u->pairs);
-	*u = (struct tide_unpack){0};
+	tide_unpack_init(u);
 }
 
 void tide_unpack_begin(struct tide_unpack *u, enum tide_encoding encoding, const void *payload, size_t len,

@@ -8,6 +8,9 @@
 #ifndef TIDE_READ_UNPACK_H
 #define TIDE_READ_UNPACK_H
 
+#include <stddef.h>
+#include <string.h>
+
 #include "read/log.h"
 #include "read/numbers.h"
 
@@ -91,7 +94,11 @@ struct tide_unpack {
 	struct tide_unpack_next next[TIDE_NEXTS];
 	struct tide_model model;
 };
-/* Zero is a valid unpacker that holds no memory. */
+/* An unpacker that holds no memory; its large tables are cleared for each block. */
+static inline void tide_unpack_init(struct tide_unpack *u)
+{
+	memset(u, 0, offsetof(struct tide_unpack, stack));
+}
 void tide_unpack_release(struct tide_unpack *);
 /* A new block; `payload` stays the caller's and must live until it is unpacked. At most `events` are taken from it. */
 void tide_unpack_begin(struct tide_unpack *, enum tide_encoding, const void *payload, size_t len, uint64_t ticks,

@@ -1,80 +1,113 @@
 /*
  * A whole file. The first byte says how: bit 0 clear - the rest is the file. Bit 0 set - the rest is a list of edits (three bytes
  * of offset, one of value) to a good log, and bits 1-4 say which checksums are put right again (superblock, staging
- * blocks, frames, definitions), for a checksum stops a fuzzer but not an enemy.
+ * blocks, frames, definitions), for a checksum stops a fuzzer but not an enemy. Bits 5 and 6 say which log: the large one, or one
+ * of three small ones, in which offsets count only what is in use.
  */
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include "memlog.h"
 
-#include "../../tools/mklog.h"
 #include "read/census.h"
 #include "read/log.h"
 
-enum { EDITS = 1, FIX_SUPER = 2, FIX_BLOCKS = 4, FIX_FRAMES = 8, FIX_DEFS = 16 };
+enum { EDITS = 1, FIX_SUPER = 2, FIX_BLOCKS = 4, FIX_FRAMES = 8, FIX_DEFS = 16, LOG_SHIFT = 5, LOGS = 4 };
+enum { LOG_LARGE, LOG_CARRIED, LOG_CHILD, LOG_ENDED };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void fix_super(struct mklog *m, uint8_t *file)
+/* ---- the logs ---- */
+
+static struct memlog *make(unsigned which)
+{
+	static const struct mklog_options options[LOGS] = {
+		[LOG_LARGE] = {.seed = 12, .events = 700, .lanes = 3, .depth = 6, .python = true},
+		[LOG_CARRIED] = {.seed = 13, .events = 150, .lanes = 2, .depth = 3, .python = true},
+		[LOG_CHILD] = {.seed = 14, .events = 150, .lanes = 4, .depth = 3, .child = true, .untidy = true},
+		[LOG_ENDED] = {.seed = 15, .events = 150, .lanes = 8, .depth = 2, .slow = 20000, .end = true},
+	};
+	struct mklog_options o = options[which];
+	o.size = TIDE_FILE_MIN;
+	o.pid = 4242;
+	o.process_start = 99;
+	struct mklog *m = mklog_make(&o);
+	if (which == LOG_CARRIED)
+		memlog_carry(m);
+	return memlog_of(m);
+}
+
+/* ---- damage ---- */
+
+static void fix_super(struct memlog *l)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		struct tide_superblock *s = (struct tide_superblock *)(file + (i ? m->g.file_size - TIDE_PAGE : 0));
+		uint64_t offset = i ? l->m->g.file_size - TIDE_PAGE : 0;
+		struct tide_superblock *s = (struct tide_superblock *)(l->file + offset);
 		uint64_t sum = s->header_len <= TIDE_PAGE - 8 ? tide_checksum(s, s->header_len, 0) : 0;
+		memlog_touch(l, offset, TIDE_PAGE);
 		memcpy((uint8_t *)s + (s->header_len <= TIDE_PAGE - 8 ? s->header_len : TIDE_SUPERBLOCK_LEN), &sum, 8);
 	}
 }
 
-static void fix_blocks(struct mklog *m, uint8_t *file)
+static void fix_frame(struct memlog *l, uint64_t at)
 {
-	for (uint32_t i = 0; i < m->g.lanes; i++) {
-		struct tide_block *b = (struct tide_block *)(file + m->g.staging_off + (uint64_t)i * m->g.block_len);
-		mklog_fix_block(m, b);
+	const struct mklog *m = l->m;
+	struct tide_segment *s = (struct tide_segment *)(l->file + m->g.ring_off + at);
+	struct tide_frame *f = (struct tide_frame *)(l->file + m->g.ring_off + at);
+	if (at % m->g.segment_len == 0 && s->magic) {
+		memlog_touch(l, m->g.ring_off + at, sizeof *s);
+		s->checksum = tide_checksum(s, offsetof(struct tide_segment, checksum), m->super.file_uid);
+	}
+	if (f->magic != TIDE_MAGIC_FRAME)
+		return;
+	uint64_t room = m->g.ring_len - at - sizeof *f;
+	memlog_touch(l, m->g.ring_off + at, sizeof *f);
+	if (f->stored_len <= room)
+		f->payload_checksum = tide_checksum(f + 1, f->stored_len, m->super.file_uid);
+	f->header_checksum = tide_checksum(f, TIDE_FRAME_CHECKED, m->super.file_uid);
+}
+
+static void fix_frames(struct memlog *l)
+{
+	uint64_t page = l->m->g.ring_off / TIDE_PAGE, len = l->m->g.ring_len;
+	for (uint64_t at = 0; at + sizeof(struct tide_frame) <= len; at += TIDE_FRAME_ALIGN) {
+		uint64_t here = page + at / TIDE_PAGE;
+		if (at % TIDE_PAGE == 0 && !l->holds[here] && !l->touched[here])
+			at += TIDE_PAGE - TIDE_FRAME_ALIGN; /* zeros */
+		else
+			fix_frame(l, at);
 	}
 }
 
-static void fix_frames(struct mklog *m, uint8_t *file)
+static void fix_defs(struct memlog *l)
 {
-	uint8_t *ring = file + m->g.ring_off;
-	for (uint64_t at = 0; at + sizeof(struct tide_frame) <= m->g.ring_len; at += TIDE_FRAME_ALIGN) {
-		struct tide_segment *s = (struct tide_segment *)(ring + at);
-		struct tide_frame *f = (struct tide_frame *)(ring + at);
-		if (at % m->g.segment_len == 0)
-			s->checksum = tide_checksum(s, offsetof(struct tide_segment, checksum), m->super.file_uid);
-		if (f->magic != TIDE_MAGIC_FRAME)
-			continue;
-		uint64_t room = m->g.ring_len - at - sizeof *f;
-		if (f->stored_len <= room)
-			f->payload_checksum = tide_checksum(f + 1, f->stored_len, m->super.file_uid);
-		f->header_checksum = tide_checksum(f, TIDE_FRAME_CHECKED, m->super.file_uid);
-	}
-}
-
-static void fix_defs(struct mklog *m, uint8_t *file)
-{
+	const struct mklog *m = l->m;
 	for (uint64_t at = 0; at + sizeof(struct tide_def) <= m->g.defs_len; at += 16) {
-		struct tide_def *d = (struct tide_def *)(file + m->g.defs_off + at);
+		struct tide_def *d = (struct tide_def *)(l->file + m->g.defs_off + at);
 		if (d->magic != TIDE_MAGIC_DEF || d->len > m->g.defs_len - at)
 			continue;
+		memlog_touch(l, m->g.defs_off + at, sizeof *d);
 		d->checksum = 0;
 		d->checksum = tide_checksum(d, d->len, m->super.file_uid);
 	}
 }
 
-static void edit(struct mklog *m, uint8_t *file, uint8_t how, const uint8_t *data, size_t size)
+static void edit(struct memlog *l, uint8_t how, const uint8_t *data, size_t size)
 {
+	bool all = (how >> LOG_SHIFT) % LOGS == LOG_LARGE;
 	for (size_t i = 0; i + 4 <= size; i += 4) {
 		size_t offset = data[i] | (size_t)data[i + 1] << 8 | (size_t)data[i + 2] << 16;
-		file[offset % m->g.file_size] = data[i + 3];
+		if (all)
+			memlog_put(l, offset % l->m->g.file_size, data[i + 3]);
+		else
+			memlog_put_used(l, offset, data[i + 3]);
 	}
 	if (how & FIX_SUPER)
-		fix_super(m, file);
+		fix_super(l);
 	if (how & FIX_BLOCKS)
-		fix_blocks(m, file);
+		memlog_fix_blocks(l);
 	if (how & FIX_FRAMES)
-		fix_frames(m, file);
+		fix_frames(l);
 	if (how & FIX_DEFS)
-		fix_defs(m, file);
+		fix_defs(l);
 }
 
 static void read_whole(struct tide_log *log, bool again)
@@ -110,33 +143,23 @@ static void read_whole(struct tide_log *log, bool again)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct mklog *m;
-	static int fd = -1;
-	static uint8_t *file;
-	static char path[64];
-	if (!m) {
-		struct mklog_options o = {
-			.seed = 12, .size = TIDE_FILE_MIN, .events = 700, .lanes = 3, .depth = 6, .python = true};
-		m = mklog_make(&o);
-		fd = memfd_create("log", MFD_CLOEXEC);
-		file = malloc(m->g.file_size);
-		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-	}
+	static struct memlog *made[LOGS];
 	if (size == 0)
 		return 0;
+	unsigned which = (data[0] >> LOG_SHIFT) % LOGS;
 	bool edits = data[0] & EDITS;
-	size_t len = edits ? m->g.file_size : size - 1;
-	if (edits) {
-		memcpy(file, m->file, len);
-		edit(m, file, data[0], data + 1, size - 1);
-	}
-	if (ftruncate(fd, (off_t)len) != 0 || pwrite(fd, edits ? file : data + 1, len, 0) != (ssize_t)len)
-		abort();
+	for (unsigned i = 0; i < LOGS && !made[LOGS - 1]; i++)
+		made[i] = make(i);
+	struct memlog *l = made[which];
+	if (edits)
+		edit(l, data[0], data + 1, size - 1);
 	struct tide_log *log;
 	struct tide_error err;
-	if (tide_log_open(path, &log, &err) == TIDE_OK) {
+	memlog_serve(edits ? l->file : data + 1, edits ? l->m->g.file_size : size - 1);
+	if (tide_log_open(MEMLOG_PATH, &log, &err) == TIDE_OK) {
 		read_whole(log, size % 4 == 1);
 		tide_log_free(log);
 	}
+	memlog_restore(l);
 	return 0;
 }

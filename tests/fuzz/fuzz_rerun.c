@@ -2,12 +2,8 @@
  * A log, damaged as fuzz_log does it, becomes a plan for `tidemark replay`; nothing is executed. Whatever the log says, the operations
  * must be whole, within their tables and their mappings, and end; and must be the same when planned again.
  */
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include "memlog.h"
 
-#include "../../tools/mklog.h"
 #include "rerun/plan.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -36,7 +32,7 @@ static void check(const struct tide_plan *plan, struct checked *c, const struct 
 
 static uint64_t read_ops(const struct tide_plan *plan, int fd)
 {
-	off_t len = lseek(fd, 0, SEEK_END);
+	off_t len = lseek(fd, 0, SEEK_CUR); /* what was written before is behind */
 	uint8_t *bytes = malloc((size_t)len + 1);
 	struct checked c = {.map_len = calloc(plan->head.maps + 1, sizeof(uint64_t))};
 	if (!bytes || !c.map_len || pread(fd, bytes, (size_t)len, 0) != len || len < (off_t)sizeof plan->head)
@@ -58,11 +54,14 @@ static uint64_t read_ops(const struct tide_plan *plan, int fd)
 
 static uint64_t plan_once(struct tide_log *log)
 {
+	static int fd = -1;
 	struct tide_survey survey;
 	struct tide_plan plan;
 	struct tide_error err;
-	int fd = memfd_create("ops", MFD_CLOEXEC);
 	uint64_t sum = 0;
+	if (fd < 0)
+		fd = memfd_create("ops", MFD_CLOEXEC);
+	lseek(fd, 0, SEEK_SET);
 	if (tide_survey_init(&survey, log) == TIDE_OK) {
 		if (tide_plan_init(&plan, log, &survey, fd, &err) == TIDE_OK) {
 			sum = read_ops(&plan, fd);
@@ -70,41 +69,44 @@ static uint64_t plan_once(struct tide_log *log)
 		}
 		tide_survey_release(&survey);
 	}
-	close(fd);
 	return sum;
+}
+
+/* Two logs: one of many events; one of few, with censuses, and blocks that were carried over. */
+static struct memlog *make(bool carried)
+{
+	struct mklog_options o = {.seed = carried ? 273 : 21,
+				  .size = TIDE_FILE_MIN,
+				  .events = carried ? 120 : 500,
+				  .lanes = 3,
+				  .depth = 3,
+				  .python = true,
+				  .pid = 4242,
+				  .process_start = 99};
+	struct mklog *m = mklog_make(&o);
+	if (carried)
+		memlog_carry(m);
+	return memlog_of(m);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct mklog *m;
-	static int fd = -1;
-	static uint8_t *file;
-	static char path[64];
-	if (!m) {
-		struct mklog_options o = {
-			.seed = 21, .size = TIDE_FILE_MIN, .events = 500, .lanes = 3, .depth = 3, .python = true};
-		m = mklog_make(&o);
-		fd = memfd_create("log", MFD_CLOEXEC);
-		file = malloc(m->g.file_size);
-		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-	}
-	memcpy(file, m->file, m->g.file_size);
+	static struct memlog *logs[2];
+	struct memlog **made = &logs[size % 4 > 1], *l = *made ? *made : (*made = make(size % 4 > 1));
+	const struct tide_geometry *g = &l->m->g;
 	for (size_t i = 0; i + 4 <= size; i += 4) { /* edits inside staging blocks */
 		uint64_t offset = (data[i] | (uint64_t)data[i + 1] << 8 | (uint64_t)data[i + 2] << 16);
-		file[m->g.staging_off + offset % ((uint64_t)m->g.lanes * m->g.block_len)] = data[i + 3];
+		memlog_put(l, g->staging_off + offset % ((uint64_t)l->m->o.lanes * g->block_len), data[i + 3]);
 	}
-	for (uint32_t i = 0; i < m->g.lanes; i++) {
-		struct tide_block *b = (struct tide_block *)(file + m->g.staging_off + (uint64_t)i * m->g.block_len);
-		mklog_fix_block(m, b);
-	}
-	if (ftruncate(fd, (off_t)m->g.file_size) != 0 || pwrite(fd, file, m->g.file_size, 0) != (ssize_t)m->g.file_size)
-		abort();
+	memlog_fix_blocks(l);
+	memlog_serve(l->file, g->file_size);
 	struct tide_log *log;
-	if (tide_log_open(path, &log, NULL) == TIDE_OK) {
+	if (tide_log_open(MEMLOG_PATH, &log, NULL) == TIDE_OK) {
 		uint64_t first = plan_once(log);
 		if (size % 16 < 4 && plan_once(log) != first)
 			abort();
 		tide_log_free(log);
 	}
+	memlog_restore(l);
 	return 0;
 }
