@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "deaths.h"
 #include "fault.h"
 #include "format/carry.h"
 #include "lane.h"
@@ -118,13 +119,13 @@ static uint32_t end_of_run(const uint64_t *word, uint32_t at, uint32_t count)
 {
 	if (at == count)
 		return count;
-	while (++at < count && word[at - 1] < word[at])
+	while (++at < count && word[at - 1] <= word[at])
 		;
 	return at;
 }
 
 /* Runs that are there, two by two, until one is left: what was carried before comes in few. qsort may allocate. */
-static const uint64_t *sort(uint64_t *from, uint64_t *to, uint32_t count)
+const uint64_t *tide_carry_out_sort(uint64_t *from, uint64_t *to, uint32_t count)
 {
 	uint32_t runs = 2;
 	while (runs > 1) {
@@ -150,7 +151,7 @@ static void unique(struct chunk *chunk)
 	uint32_t kept = 0, count = chunk->count;
 	for (uint32_t i = 0; i < count; i++)
 		carry.words[i] = from[i].addr << PLACE_BITS | i;
-	const uint64_t *sorted = sort(carry.words, carry.words + CHUNK, count);
+	const uint64_t *sorted = tide_carry_out_sort(carry.words, carry.words + CHUNK, count);
 	for (uint32_t i = 0; i < count; i++) {
 		const struct tide_carry_block *b = &from[sorted[i] & ((1u << PLACE_BITS) - 1)];
 		bool same = kept && to[kept - 1].addr == b->addr;
@@ -179,7 +180,7 @@ static uint32_t tag_all(struct tide_carry_block *block, uint32_t count, uint8_t 
 	return kept;
 }
 
-static void publish(const uint8_t *end, uint32_t epoch, size_t packed, uint64_t blocks, bool last)
+void tide_carry_out_publish(size_t raw_len, uint32_t epoch, size_t packed, uint64_t blocks, bool last)
 {
 	struct tide_frame head = {
 		.kind = TIDE_FRAME_CARRY,
@@ -191,8 +192,13 @@ static void publish(const uint8_t *end, uint32_t epoch, size_t packed, uint64_t 
 		.mono_ns = tide_clock_ns(CLOCK_MONOTONIC),
 		.ticks = tide_ticks(),
 	};
-	tide_ring_publish(&head, (size_t)(end - carry.out));
+	tide_ring_publish(&head, raw_len);
 	count_bytes(epoch, packed);
+}
+
+static void publish(const uint8_t *end, uint32_t epoch, size_t packed, uint64_t blocks, bool last)
+{
+	tide_carry_out_publish((size_t)(end - carry.out), epoch, packed, blocks, last);
 }
 
 static void no_room(struct tide_carry_block *block, uint32_t count)
@@ -371,6 +377,7 @@ static void limit_share(void)
 bool tide_carry_out_commit(uint32_t lanes)
 {
 	tide_carry_out_flush();
+	tide_deaths_flush();
 	if (!commit_sums())
 		return false;
 	limit_share();

@@ -5,6 +5,7 @@
 #include <zstd.h>
 
 #include "candidates.h"
+#include "deaths.h"
 #include "fault.h"
 #include "format/items.h"
 #include "logfile.h"
@@ -39,6 +40,7 @@ static struct {
 	struct stack native, python;
 	uint64_t site;   /* looked up last */
 	uint32_t number; /* its */
+	bool inherited;  /* what the next event frees */
 	/* blocks that may live (flush_aside) */
 	struct tide_carry_block aside[ASIDE];
 	uint32_t aside_count;
@@ -90,7 +92,8 @@ static void add_sum(uint32_t site, uint64_t allocs, uint64_t bytes)
 
 static bool may_live(uint8_t tag)
 {
-	return tag == evict.tag || (evict.source == TIDE_CARRY_FRESH && tide_pass.carried[tag]);
+	return tag == evict.tag || (evict.source == TIDE_CARRY_FRESH &&
+				    (tide_pass.carried[tag] || (tag && tag == tide_shadow.young)));
 }
 
 /* Hands on what lives of those that were put aside. All bytes are looked at first, for a load waits for memory, and many can wait at once. Who
@@ -158,10 +161,14 @@ static void on_event(const struct tide_item *item)
 	tide_pass.totals.events++;
 	if (!(fields & TIDE_F_ADDR))
 		return;
-	if (fields & TIDE_F_SIZE)
+	if (fields & TIDE_F_SIZE) {
 		on_alloc(item);
-	else /* the birth goes with it, or went before it, and so do all copies of that (record.c, RULE) */
-		tide_pass.totals.frees++;
+		return;
+	}
+	/* the birth goes with it, or went before it, and so do all copies of that (record.c, RULE); if this log has it */
+	tide_pass.totals.frees++;
+	if (evict.inherited)
+		tide_deaths_add(item->addr);
 }
 
 static void begin(const struct tide_evicted_block *b)
@@ -170,6 +177,7 @@ static void begin(const struct tide_evicted_block *b)
 	evict.native.depth = evict.python.depth = 0;
 	evict.site = 0; /* numbers may be new in a forked child; 0 is no site that comes with a stack */
 	evict.number = 0;
+	evict.inherited = false;
 }
 
 void tide_evict_block(const struct tide_evicted_block *b)
@@ -184,11 +192,14 @@ void tide_evict_block(const struct tide_evicted_block *b)
 			begin_aside(TIDE_CARRY_FRESH, tide_tag((uint32_t)item.value, TIDE_TAG_FRESH));
 			if ((uint32_t)item.value > tide_pass.epoch)
 				break;
+		} else if (item.kind == TIDE_KIND_FOUND) {
+			evict.inherited = tide_deaths_are((uint8_t)item.value, b->events_before);
 		} else if (item.is_event) {
 			apply(&evict.native, &item.native);
 			apply(&evict.python, &item.python);
 			if (number++ >= *mark)
 				on_event(&item);
+			evict.inherited = false;
 		}
 	}
 	flush_aside();
@@ -308,6 +319,7 @@ size_t tide_evict_frame(const struct tide_frame *f)
 	if (!load(f, evict.raw)) {
 		tide_pass.totals.unreadable += events ? f->events : 0;
 		tide_pass.totals.unknown += events ? 0 : f->events_before; /* blocks that may live */
+		tide_deaths_lost();
 	} else if (events) {
 		tide_evict_block(&(struct tide_evicted_block){evict.raw, f->raw_len, f->lane, f->epoch,
 							      f->events_before, f->ticks});
@@ -315,6 +327,7 @@ size_t tide_evict_frame(const struct tide_frame *f)
 		begin_aside(TIDE_CARRY_OLD, tide_tag(tide_pass.epoch, TIDE_TAG_CARRIED));
 		each_block(evict.raw, f->raw_len, carry_on, NULL);
 		flush_aside();
+		tide_deaths_carry_on(evict.raw, f->raw_len);
 	}
 	return f->stored_len;
 }

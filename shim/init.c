@@ -250,7 +250,10 @@ bool tide_adopt_file(void)
 {
 	if (!tide_logfile.is_private)
 		return true;
+	if (!tide_shadow_settle())
+		return false;
 	if (tide_logfile_promote(&tide_config)) {
+		tide_lanes_have_log();
 		tide_inherit_define();
 		return true;
 	}

@@ -149,6 +149,13 @@ void tide_lanes_fork_child(uint64_t *events)
 	tide_self.tid = 0;
 }
 
+void tide_lanes_have_log(void)
+{
+	for (uint32_t i = 0; i < lanes.count; i++)
+		if (was_used(i) && lanes.all[i].block)
+			lanes.all[i].tag = tide_tag(lanes.all[i].epoch, TIDE_TAG_FRESH);
+}
+
 static struct tide_lane *lane_at(uint32_t index)
 {
 	note_used(index);
@@ -374,7 +381,7 @@ void tide_lane_set_epoch(struct tide_lane *lane, uint32_t epoch)
 {
 	const struct tide_block *b = lane->block;
 	atomic_store_explicit((_Atomic uint32_t *)&lane->epoch, epoch, memory_order_relaxed);
-	lane->tag = tide_tag(epoch, TIDE_TAG_FRESH);
+	lane->tag = tide_logfile.is_private && tide_shadow.young ? tide_shadow.young : tide_tag(epoch, TIDE_TAG_FRESH);
 	/* Blocks that span many epochs would be read again and again when those are overwritten, one after the other. */
 	bool old = epoch - b->epoch >= BLOCK_EPOCHS && lane->at - payload(lane) >= (lane->end - payload(lane)) / 8;
 	if (old && !tide_logfile.is_private)

@@ -62,6 +62,9 @@ bool tide_lanes_init(void);
 /* A forked child: every lane is free and empty. events[i], if not NULL, gets what lane i had recorded; room for `lanes`. */
 void tide_lanes_fork_child(uint64_t *events);
 
+/* The log is a file now: what is allocated from now on is carried over by its tag (shadow.h). */
+void tide_lanes_have_log(void);
+
 struct tide_lane *tide_lane_enter_slowly(uintptr_t frame);
 void tide_lane_leave_slowly(struct tide_lane *);
 bool tide_lane_make_room(struct tide_lane *, size_t bound);

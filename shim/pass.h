@@ -91,5 +91,9 @@ void tide_carry_out_flush(void);
 bool tide_carry_out_commit(uint32_t lanes);
 /* Bytes of CARRY frames in segments that were not overwritten. */
 uint64_t tide_carry_out_bytes(void);
+/* A frame of what was packed where it was reserved (ring.h); `blocks` live ones are in it. */
+void tide_carry_out_publish(size_t raw_len, uint32_t epoch, size_t packed, uint64_t blocks, bool last);
+/* In either of the two places. */
+const uint64_t *tide_carry_out_sort(uint64_t *from, uint64_t *to, uint32_t count);
 
 #endif

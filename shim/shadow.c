@@ -6,8 +6,11 @@
 #define CHUNK ((size_t)1 << 20)
 #define SLAB_CHUNKS_MAX 64u
 #define IMAGES 2u /* sets of tags: a child's are not its parent's, a grandchild's are its grandparent's again */
+#define A_SET (2 * TIDE_TAG_EPOCHS)
 
-struct tide_shadow tide_shadow = {.shift = 4};
+struct tide_shadow tide_shadow = {.shift = 4, .others = 1 + A_SET};
+static unsigned generation; /* forks since the program began */
+static atomic_bool settling;
 
 /* Chunks are cut from slabs that grow, so that few mappings are made. */
 static struct {
@@ -24,15 +27,45 @@ void tide_shadow_init(unsigned alignment)
 
 void tide_shadow_fork_child(void)
 {
-	unsigned size = 2 * TIDE_TAG_EPOCHS;
-	tide_shadow.base = (uint8_t)((tide_shadow.base / size + 1) % IMAGES * size);
+	tide_shadow.others = (uint8_t)(tide_shadow.base + 1);
+	tide_shadow.base = (uint8_t)((tide_shadow.base / A_SET + 1) % IMAGES * A_SET);
+	generation++;
+	tide_shadow.young = generation > 1 ? (uint8_t)(TIDE_TAG_YOUNG + generation % 2) : 0;
+	atomic_store_explicit(&settling, false, memory_order_relaxed);
 	tide_unlock(&slab.lock);
 }
 
-bool tide_tag_inherited(uint8_t tag)
+/* A byte with a tag of our set is an ancestor's: what we allocated until now is young. So is what has the other young tag. */
+static void settle_chunk(_Atomic uint8_t *chunk)
 {
-	unsigned size = 2 * TIDE_TAG_EPOCHS;
-	return tag >= 1 && tag <= IMAGES * size && (tag - 1u) / size != tide_shadow.base / size;
+	uint8_t theirs = (uint8_t)(2 * TIDE_TAG_YOUNG + 1 - tide_shadow.young);
+	for (size_t i = 0; i < CHUNK; i += sizeof(uint64_t)) {
+		if (atomic_load_explicit((_Atomic uint64_t *)(chunk + i), memory_order_relaxed) == 0)
+			continue;
+		for (size_t k = i; k < i + sizeof(uint64_t); k++) {
+			uint8_t tag = atomic_load_explicit(&chunk[k], memory_order_relaxed);
+			if ((uint8_t)(tag - 1 - tide_shadow.base) < A_SET || tag == theirs)
+				atomic_compare_exchange_strong_explicit(&chunk[k], &tag, tide_shadow.others,
+									memory_order_relaxed, memory_order_relaxed);
+		}
+	}
+}
+
+bool tide_shadow_settle(void)
+{
+	if (!tide_shadow.young)
+		return true;
+	if (atomic_exchange_explicit(&settling, true, memory_order_relaxed))
+		return false;
+	for (unsigned top = 0; top < 4096; top++) {
+		_Atomic(uint8_t *) *middle = atomic_load_explicit(&tide_shadow.top[top], memory_order_acquire);
+		for (unsigned i = 0; middle && i < 4096; i++) {
+			uint8_t *chunk = atomic_load_explicit(&middle[i], memory_order_acquire);
+			if (chunk)
+				settle_chunk((_Atomic uint8_t *)chunk);
+		}
+	}
+	return true;
 }
 
 static uint8_t *new_chunk(void)

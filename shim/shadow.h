@@ -9,6 +9,10 @@
  *
  * Memory: a 1 MiB chunk of address space per 2^20 granules, made when first needed; only pages of it that are stored to are
  * ever real. A forked child keeps what it inherited.
+ *
+ * Tags of a forked child are not those of the process it was forked from, so a free knows a block that was inherited. There are two sets,
+ * so a grandchild's are its grandparent's again: when it gets a log of its own, what still has one of those is given a tag of its
+ * parent's set (tide_shadow_settle). Until then it has a tag of its own for all it allocates, the young one.
  */
 #ifndef TIDE_SHADOW_H
 #define TIDE_SHADOW_H
@@ -22,27 +26,35 @@
 enum tide_tag_family { TIDE_TAG_FRESH = 0, TIDE_TAG_CARRIED = 1 };
 #define TIDE_TAG_NONE 0u
 #define TIDE_TAG_DROPPED 254u /* lives, but was not kept when its epoch was overwritten: the log holds a sample only */
+#define TIDE_TAG_YOUNG 252u   /* and the next: of a child's child that has no log yet, alternating as sets do */
 /* Epochs that can be told apart; more than a ring has segments, so that those of one lap, and some late ones, are. */
 #define TIDE_TAG_EPOCHS 62u
 
 extern struct tide_shadow {
 	_Atomic(_Atomic(uint8_t *) *) top[4096];
 	unsigned shift; /* log2 of a granule's bytes */
-	uint8_t base;   /* tags of this process image; those of the process it was forked from are others */
+	uint8_t base;   /* tags of this process image; those of the process it was forked from are others, */
+	uint8_t others; /* from this one on */
+	uint8_t young;  /* what is allocated before there is a log has this tag; 0: it has the usual one */
 } tide_shadow;
 
 static inline uint8_t tide_tag(uint32_t epoch, enum tide_tag_family family)
 {
 	return (uint8_t)(tide_shadow.base + 1 + (unsigned)family * TIDE_TAG_EPOCHS + epoch % TIDE_TAG_EPOCHS);
 }
-/* A tag that the process this one was forked from stored. */
-bool tide_tag_inherited(uint8_t tag);
+/* Of a block from before the fork. */
+static inline bool tide_tag_inherited(uint8_t tag)
+{
+	return (uint8_t)(tag - tide_shadow.others) < 2 * TIDE_TAG_EPOCHS;
+}
 
 /* ---- the bytes ---- */
 /* Before anything is traced; `alignment` is the least of the allocator's. */
 void tide_shadow_init(unsigned alignment);
 /* A forked child: its own tags from now on; the bytes stay. */
 void tide_shadow_fork_child(void);
+/* Before it gets a log: whatever was inherited has an inherited tag. False: it is being done by what this call has interrupted. */
+bool tide_shadow_settle(void);
 
 /* The byte, made if need be. NULL: no memory, or no such address. */
 _Atomic uint8_t *tide_shadow_make(uintptr_t addr);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "candidates.h"
+#include "deaths.h"
 #include "fault.h"
 #include "lane.h"
 #include "logfile.h"
@@ -65,6 +66,7 @@ void tide_survive_fork_child(void)
 	survive.done = 0;
 	survive.first = survive.count = 0;
 	tide_carry_out_reset();
+	tide_deaths_reset();
 	tide_sites_fork_child();
 	tide_candidates_fork_child();
 }
@@ -88,6 +90,8 @@ static void begin_pass(void)
 	tide_pass.epoch = survive.done + 1;
 	tide_pass.phase = TIDE_PASS_KNOWN;
 	tide_pass.knows = tide_candidates_usable(tide_pass.epoch);
+	if (tide_pass.totals.deaths == TIDE_DEATHS_NOT_TOLD)
+		tide_pass.totals.deaths = TIDE_DEATHS_ALL;
 	tide_pass.totals.frees += tide_pass.knows ? tide_candidates_frees(tide_pass.epoch) : 0;
 	tide_pass.offset = sizeof(struct tide_segment);
 	tide_pass.next = tide_pass.parts = tide_pass.noted_count = 0;

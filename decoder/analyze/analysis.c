@@ -5,6 +5,7 @@
 #include "analyze/census_sites.h"
 #include "analyze/watch.h"
 #include "read/census.h"
+#include "replay/amount.h"
 
 #define SAMPLES 256u
 
@@ -141,21 +142,36 @@ static enum tide_status sum_up(struct tide_analysis *a, const struct tide_log *l
 	return status;
 }
 
+/* It was there at the fork, and was freed in an event that is overwritten. */
+static void add_gone(struct tide_analysis *a, const struct tide_block_live *b)
+{
+	struct tide_amount amount = tide_amount_of(a->state.sample_bytes, b);
+	a->heir_bytes += amount.bytes;
+	a->heir_blocks += amount.blocks;
+	a->state.inherited_frees += amount.blocks;
+}
+
 /* What a forked child inherited is live before its first event. */
 static enum tide_status begin_forked(struct tide_analysis *a, const struct tide_log *log, const struct tide_heritage *h)
 {
 	enum tide_status status = TIDE_OK;
+	const struct tide_carried *carried = tide_log_carried(log);
 	bool forked = tide_log_process(log)->super.parent_uid != 0;
 	a->heir = h ? h->heir : forked ? TIDE_HEIR_NO_LOG : TIDE_HEIR_NONE;
 	a->state.forked = forked && a->heir != TIDE_HEIR_WHOLE;
-	a->state.unsure = a->heir == TIDE_HEIR_UNSURE || tide_log_carried(log)->epoch > 0;
+	a->heir_forgot = a->heir == TIDE_HEIR_WHOLE && !tide_carried_tells_deaths(carried);
+	a->state.unsure = a->heir == TIDE_HEIR_UNSURE || a->heir_forgot;
 	for (size_t i = 0; h && i < h->blocks && !status; i++) {
 		uint32_t native, python;
+		if (tide_carried_is_gone(carried, h->block[i].addr)) {
+			add_gone(a, &h->block[i]);
+			continue;
+		}
 		tide_log_pair(log, h->block[i].site, &native, &python);
 		status = tide_replay_inherit(&a->state, &h->block[i], native, python);
 	}
-	a->heir_bytes = a->state.inherited_bytes;
-	a->heir_blocks = a->state.inherited_blocks;
+	a->heir_bytes += a->state.inherited_bytes;
+	a->heir_blocks += a->state.inherited_blocks;
 	return status;
 }
 

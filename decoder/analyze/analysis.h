@@ -151,6 +151,7 @@ struct tide_analysis {
 		deep_stacks;      /* allocations whose stack is not whole; of these, cut at TIDEMARK_STACK frames */
 	uint64_t inherited_frees; /* a forked child's, of blocks whose allocation is in its parent's log */
 	enum tide_heir heir;      /* whether it is known what was inherited, and how much that was */
+	bool heir_forgot;         /* that is known, but not what of it was freed in events that were overwritten */
 	uint64_t heir_bytes, heir_blocks;
 	uint64_t peak_bytes, peak_ns;
 	uint64_t uncertain_bytes; /* live, but their free may be in a gap of the log */

@@ -57,8 +57,9 @@ static json_t *inheritance(const struct tide_analysis *a)
 		return json_null();
 	bool told = a->heir <= TIDE_HEIR_UNSURE;
 	json_t *o = json_object();
-	json_object_set_new(o, "known", json_string(told ? known[a->heir] : "no"));
-	json_object_set_new(o, "reason", text_or_null(tide_heir_text(a->heir)));
+	json_object_set_new(o, "known", json_string(a->heir_forgot ? "unsure" : told ? known[a->heir] : "no"));
+	const char *reason = a->heir_forgot ? "this log no longer tells what of it was freed" : tide_heir_text(a->heir);
+	json_object_set_new(o, "reason", text_or_null(reason));
 	json_object_set_new(o, "blocks", told ? tide_json_count(a->heir_blocks) : json_null());
 	json_object_set_new(o, "bytes", told ? tide_json_count(a->heir_bytes) : json_null());
 	return o;

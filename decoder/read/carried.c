@@ -61,6 +61,31 @@ static bool parse_blocks(struct tide_carry_state *s, struct tide_in in, bool *wh
 	return true;
 }
 
+static bool add_gone(struct tide_carry_state *s, uint64_t addr)
+{
+	if (s->gone_count == s->gone_cap) {
+		size_t cap = s->gone_cap ? 2 * s->gone_cap : 1024;
+		uint64_t *gone = realloc(s->gone, cap * sizeof *gone);
+		if (!gone)
+			return false;
+		s->gone = gone;
+		s->gone_cap = cap;
+	}
+	s->gone[s->gone_count++] = addr;
+	return true;
+}
+
+static bool parse_gone(struct tide_carry_state *s, struct tide_in in, bool *whole)
+{
+	uint64_t addr = 0;
+	int got;
+	while ((got = tide_carry_next_gone(&in, &addr)) == 1)
+		if (!add_gone(s, addr))
+			return false;
+	*whole = *whole && got == 0;
+	return true;
+}
+
 /* Later frames come later and say how it is now. */
 static bool parse_sums(struct tide_carry_state *s, struct tide_in in, bool *whole)
 {
@@ -111,6 +136,8 @@ bool tide_carried_parse(struct tide_carry_state *s, const uint8_t *payload, size
 			done = parse_blocks(s, section, ret_whole);
 		else if (kind == TIDE_CARRY_SUMS)
 			done = parse_sums(s, section, ret_whole);
+		else if (kind == TIDE_CARRY_GONE)
+			done = parse_gone(s, section, ret_whole);
 		else if (kind == TIDE_CARRY_MARKS && last)
 			done = parse_marks(s, section, ret_whole);
 		else if (kind == TIDE_CARRY_TOTALS && last)
@@ -176,6 +203,7 @@ static bool find_done(struct carry_walk *w, struct tide_carry_state *s, uint64_t
 			s->marks = 0;
 	}
 	s->entries = 0;
+	s->gone_count = 0;
 	s->sites = 0;
 	return true;
 }
@@ -222,6 +250,30 @@ static void keep_last(struct tide_carry_state *s)
 	s->entries = kept;
 }
 
+static int compare_addresses(const void *va, const void *vb)
+{
+	const uint64_t *a = va, *b = vb;
+	return (*a > *b) - (*a < *b);
+}
+
+static void sort_gone(struct tide_carry_state *s)
+{
+	if (s->gone_count > 1)
+		qsort(s->gone, s->gone_count, sizeof *s->gone, compare_addresses);
+	s->told.gone = s->gone;
+	s->told.gone_count = s->gone_count;
+}
+
+bool tide_carried_is_gone(const struct tide_carried *c, uint64_t addr)
+{
+	return c->gone_count && bsearch(&addr, c->gone, c->gone_count, sizeof addr, compare_addresses);
+}
+
+bool tide_carried_tells_deaths(const struct tide_carried *c)
+{
+	return c->epoch == 0 || (c->totals.deaths == TIDE_DEATHS_ALL && !c->incomplete && !c->totals.unreadable);
+}
+
 /* When the first epoch that is still there began. */
 static uint64_t find_cut(const struct tide_file *file, const struct tide_geometry *g, uint64_t epoch, uint32_t segments)
 {
@@ -245,6 +297,7 @@ bool tide_carried_read(struct tide_lane_env *env, const struct tide_geometry *g,
 		ret->told.cut_ns = find_cut(env->feed.file, g, done, w.segments);
 		fine = read_frames(&w, ret);
 		keep_last(ret);
+		sort_gone(ret);
 	}
 	free(w.raw);
 	if (!fine)
@@ -316,6 +369,7 @@ bool tide_carried_finish(struct tide_carry_state *s, const struct tide_defs *def
 void tide_carried_release(struct tide_carry_state *s)
 {
 	free(s->entry);
+	free(s->gone);
 	free(s->site);
 	free(s->block);
 	free(s->mark);

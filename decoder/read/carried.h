@@ -24,6 +24,8 @@ struct tide_carry_state {
 	struct tide_carried told; /* what a log hands out */
 	struct tide_carried_entry *entry;
 	size_t entries, entries_cap;
+	uint64_t *gone; /* addresses, as they came; sorted once all are there */
+	size_t gone_count, gone_cap;
 	struct tide_carried_site *site; /* by number */
 	struct tide_carried_block *block;
 	uint32_t sites, sites_cap;

@@ -199,10 +199,16 @@ struct tide_carried {
 	size_t blocks;
 	const struct tide_carried_site *site; /* 0: what no site could be told of */
 	uint32_t sites;
+	const uint64_t *gone; /* addresses of inherited blocks that have died, sorted */
+	size_t gone_count;
 	uint64_t lost_blocks; /* in damaged frames */
 	bool incomplete;      /* blocks, deaths or sums were lost */
 };
 const struct tide_carried *tide_log_carried(const struct tide_log *);
+/* An inherited block at that address was freed in an event that was overwritten. */
+bool tide_carried_is_gone(const struct tide_carried *, uint64_t addr);
+/* Each such block is told of: those of which nothing is told lived at the moment before the first event that is shown. */
+bool tide_carried_tells_deaths(const struct tide_carried *);
 
 /* ---- what is missing. Complete after tide_log_next returned 0 once; structural part right after open. ---- */
 struct tide_damage { /* one place in the file */

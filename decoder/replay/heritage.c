@@ -48,6 +48,8 @@ static enum tide_status prime(struct tide_replay *r, const struct tide_log *log,
 	enum tide_status status = TIDE_OK;
 	for (size_t i = 0; i < h->blocks && !status; i++) {
 		uint32_t native, python;
+		if (tide_carried_is_gone(tide_log_carried(log), h->block[i].addr))
+			continue;
 		tide_log_pair(log, h->block[i].site, &native, &python);
 		status = tide_replay_inherit(r, &h->block[i], native, python);
 	}
@@ -138,8 +140,8 @@ static enum tide_status take(struct tide_log *child, struct tide_log *parent, co
 	tide_replay_release(&r);
 	if (status)
 		return status;
-	/* what was freed of an inheritance in events that were overwritten is not told */
-	bool kept = own->heir == TIDE_HEIR_NONE || (own->heir == TIDE_HEIR_WHOLE && !tide_log_carried(parent)->epoch);
+	bool kept = own->heir == TIDE_HEIR_NONE ||
+		    (own->heir == TIDE_HEIR_WHOLE && tide_carried_tells_deaths(tide_log_carried(parent)));
 	made.heir = kept && events == expected && !has_dropped(parent) ? TIDE_HEIR_WHOLE : TIDE_HEIR_UNSURE;
 	*ret = made;
 	return TIDE_OK;

@@ -17,6 +17,14 @@ static uint64_t rotate(uint64_t distance)
 	return distance >> 4 | distance << 60;
 }
 
+/* The kind, and the length as a varint of four bytes whatever it is. */
+static void put_length(uint8_t *head, enum tide_carry_section kind, uint32_t len)
+{
+	head[0] = (uint8_t)kind;
+	for (unsigned i = 0; i < 4; i++)
+		head[1 + i] = (uint8_t)((len >> 7 * i & 0x7f) | (i < 3 ? 0x80 : 0));
+}
+
 /* Column by column: compresses to half of what it would entry by entry. */
 uint8_t *tide_carry_put_blocks(uint8_t *out, const struct tide_carry_block *block, size_t count, unsigned shift)
 {
@@ -41,11 +49,27 @@ uint8_t *tide_carry_put_blocks(uint8_t *out, const struct tide_carry_block *bloc
 	last = 0;
 	for (size_t i = 0; i < count; i++, last = block[i - 1].ticks >> shift)
 		at = tide_put_varint(at, tide_zigzag((int64_t)((block[i].ticks >> shift) - last)));
-	uint32_t len = bytes_from(body, at);
-	head[0] = TIDE_CARRY_BLOCKS;
-	for (unsigned i = 0; i < 4; i++)
-		head[1 + i] = (uint8_t)((len >> 7 * i & 0x7f) | (i < 3 ? 0x80 : 0));
+	put_length(head, TIDE_CARRY_BLOCKS, bytes_from(body, at));
 	return at;
+}
+
+uint8_t *tide_carry_put_gone(uint8_t *out, const uint64_t *addr, size_t count)
+{
+	uint8_t *at = out + 5;
+	uint64_t last = 0;
+	for (size_t i = 0; i < count; i++, last = addr[i - 1])
+		at = tide_put_varint(at, rotate(addr[i] - last));
+	put_length(out, TIDE_CARRY_GONE, bytes_from(out + 5, at));
+	return at;
+}
+
+int tide_carry_next_gone(struct tide_in *section, uint64_t *addr)
+{
+	if (tide_in_left(section) == 0)
+		return section->bad ? -1 : 0;
+	uint64_t distance = tide_get_varint(section);
+	*addr += distance << 4 | distance >> 60;
+	return section->bad ? -1 : 1;
 }
 
 static bool column(struct tide_in *in, uint32_t len, struct tide_in *ret)
@@ -115,6 +139,7 @@ uint8_t *tide_carry_put_totals(uint8_t *out, const struct tide_carry_totals *t)
 	at = tide_put_varint(at, t->unreadable);
 	at = tide_put_varint(at, t->dropped);
 	at = tide_put_varint(at, t->sample_bytes);
+	at = tide_put_varint(at, t->deaths);
 	out[0] = TIDE_CARRY_TOTALS;
 	out[1] = (uint8_t)(at - out - 2); /* below 128 */
 	return at;
@@ -131,6 +156,7 @@ bool tide_carry_get_totals(struct tide_in in, struct tide_carry_totals *ret)
 	t.unreadable = tide_get_varint(&in);
 	t.dropped = tide_get_varint(&in);
 	t.sample_bytes = tide_get_varint(&in);
+	t.deaths = tide_in_left(&in) ? tide_get_varint(&in) : TIDE_DEATHS_NOT_TOLD;
 	if (in.bad)
 		return false;
 	*ret = t;

@@ -9,7 +9,13 @@
 
 #include "format/wire.h"
 
-enum tide_carry_section { TIDE_CARRY_BLOCKS = 1, TIDE_CARRY_SUMS = 2, TIDE_CARRY_MARKS = 3, TIDE_CARRY_TOTALS = 4 };
+enum tide_carry_section {
+	TIDE_CARRY_BLOCKS = 1,
+	TIDE_CARRY_SUMS = 2,
+	TIDE_CARRY_MARKS = 3,
+	TIDE_CARRY_TOTALS = 4,
+	TIDE_CARRY_GONE = 5
+};
 
 enum tide_carry_op {
 	TIDE_CARRY_BORN = 0,    /* a block of malloc and its kind lives */
@@ -49,6 +55,15 @@ bool tide_carry_open_blocks(struct tide_carry_reader *, const uint8_t *bytes, ui
 /* 1: *ret is the next. 0: the end. -1: nothing after this point can be told. */
 int tide_carry_next_block(struct tide_carry_reader *, struct tide_carry_block *ret);
 
+/* Most bytes of a section of `count` addresses. Writes it with its head; `addr` is sorted, with none twice. Returns the byte after. */
+static inline size_t tide_carry_gone_bound(size_t count)
+{
+	return 5 + count * TIDE_VARINT_MAX;
+}
+uint8_t *tide_carry_put_gone(uint8_t *out, const uint64_t *addr, size_t count);
+/* Where an inherited block was that has died. *addr is the last one, 0 at first. 1: *addr is the next. 0, -1 as above. */
+int tide_carry_next_gone(struct tide_in *section, uint64_t *addr);
+
 /* The next section of a payload. 1, 0, -1 as above; *ret is what it holds. */
 int tide_carry_next_section(struct tide_in *payload, uint8_t *ret_kind, struct tide_in *ret);
 
@@ -60,8 +75,14 @@ struct tide_carry_totals {
 	uint64_t dropped;    /* blocks that live and found no room at all */
 	uint64_t
 		sample_bytes; /* 0: every block that lives is here. Else a block of size s is with probability min(1, s / this) */
+	uint64_t deaths; /* of inherited blocks: enum tide_carry_deaths */
 };
-#define TIDE_CARRY_TOTALS_MAX (2 + 8 * TIDE_VARINT_MAX)
+enum tide_carry_deaths {
+	TIDE_DEATHS_NOT_TOLD = 0, /* by a writer from before 1.3 */
+	TIDE_DEATHS_ALL = 1,      /* each is in a GONE section, or its free was not overwritten */
+	TIDE_DEATHS_SOME = 2      /* those found no room, or could not be read */
+};
+#define TIDE_CARRY_TOTALS_MAX (2 + 9 * TIDE_VARINT_MAX)
 uint8_t *tide_carry_put_totals(uint8_t *out, const struct tide_carry_totals *);
 /* False: cut short. */
 bool tide_carry_get_totals(struct tide_in, struct tide_carry_totals *ret);

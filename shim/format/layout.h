@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define TIDE_VERSION_MAJOR 1
-#define TIDE_VERSION_MINOR 2
+#define TIDE_VERSION_MINOR 3
 
 #define TIDE_PAGE 4096u
 #define TIDE_FILE_MIN (256u << 10)

@@ -88,6 +88,18 @@ def test_censuses_beside_a_log_are_the_same(tmp_path):
     assert harness.answer("ledger", log)["ledger"] is None
 
 
+def test_what_a_child_inherited_is_the_same(tmp_path):
+    """FORMAT.md 10: its log has wrapped, and its parent's lies beside it."""
+    log = unpacked(HERE / "v1.3" / "heir.tide.zst", tmp_path)
+    assert harness.answer("report", log)["coverage"]["inheritance"]["known"] == "no"
+    unpacked(HERE / "v1.3" / "heir-parent.tide.zst", tmp_path)
+    inheritance = harness.answer("report", log)["coverage"]["inheritance"]
+    assert (inheritance["known"], inheritance["reason"]) == ("whole", None)
+    live = sorted(harness.live_blocks(log, inherited=True))
+    assert len(live) > len(harness.live_blocks(log)) > 0
+    same("".join(f"{address:x} {size}\n" for address, size in live), HERE / "v1.3" / "heir.live.txt")
+
+
 def flipped(log, at, bit=0):
     return log[:at] + bytes([log[at] ^ 1 << bit]) + log[at + 1:]
 

@@ -48,7 +48,7 @@ static void blocks(void **state)
 static void totals(void **state)
 {
 	(void)state;
-	const struct tide_carry_totals in = {1, UINT64_MAX, 3, 1u << 20, 5, 6, 7, 8};
+	const struct tide_carry_totals in = {1, UINT64_MAX, 3, 1u << 20, 5, 6, 7, 8, TIDE_DEATHS_SOME};
 	struct tide_carry_totals out;
 	uint8_t bytes[TIDE_CARRY_TOTALS_MAX];
 	uint8_t *end = tide_carry_put_totals(bytes, &in);

@@ -1,0 +1,117 @@
+"""A forked child whose own log has wrapped, many times, still tells which of the blocks it inherited live: by the frees of such that were overwritten."""
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+import harness
+
+PLACES = ("take_a", "take_b", "take_c", "change")
+
+
+class Account:
+    """What fork_heirs keeps; the layout is told there."""
+
+    def __init__(self, path):
+        words = memoryview(path.read_bytes()).cast("Q")
+        self.blocks, self.slots, self.generations = words[:3]
+        self.of = []
+        for generation in range(self.generations):
+            at = 3 + generation * (1 + 4 * self.slots)
+            own = words[at + 1:at + 1 + 4 * self.slots]
+            self.of.append((words[at], [tuple(own[4 * i:4 * i + 4]) for i in range(self.slots)]))
+
+    def pid(self, generation):
+        return self.of[generation][0]
+
+    def live(self, generation):
+        """{(address, size)} that lived, and those of which a call was running."""
+        slots = self.of[generation][1]
+        return {s[:2] for s in slots if s[2] == 1}, [s for s in slots if s[2] == 2]
+
+    def inherited(self, generation):
+        """Bytes that lived, and were there at the fork, by the place that had made them."""
+        sums = dict.fromkeys(PLACES, 0)
+        for _, size, state, origin in self.of[generation][1]:
+            if state == 1 and origin // 4 < generation:
+                sums[PLACES[origin % 4]] += size
+        return sums
+
+
+def log_of(logs, account, generation):
+    return next(log for log in harness.logs_in(logs) if f"-{account.pid(generation)}-" in log.name)
+
+
+def own(blocks):
+    return {block for block in blocks if harness.Oracle.is_own(block[1])}
+
+
+def by_place(log):
+    """Inherited bytes by the function that made them."""
+    sums = dict.fromkeys(PLACES, 0)
+    for row in harness.answer("leaks", log, "--top", "1000000", codes=(0, 3))["leaks"]:
+        names = [f["function"] for f in row["stack"]]
+        place = "take_c" if "take_c" in names else next((n for n in names if n in PLACES), None)
+        if place:
+            sums[place] += row["inherited_bytes"]
+    return sums
+
+
+def check(log, account, generation, wrapped=True):
+    live, running = account.live(generation)
+    found = own(harness.live_blocks(log, inherited=True))
+    odd = found ^ live
+    assert len(odd) <= 2 * len(running) and len(running) <= 1, (len(found - live), len(live - found), running)
+    report = harness.answer("report", log, codes=(0, 3))
+    coverage = report["coverage"]
+    assert coverage["inheritance"]["known"] == "whole" and coverage["inheritance"]["reason"] is None
+    assert coverage["unmatched_frees"] == coverage["double_allocations"] == 0
+    assert coverage["lost"] == 0 and (coverage["evicted"] > 0) == wrapped, coverage
+    if not running:
+        assert coverage["uncertain_bytes"] == 0
+    return report
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_three_generations(tmp_path, seed):
+    """Each to the block, of those that still live when the process forked the next or ended; with the bytes by place."""
+    done = harness.run([harness.PROGRAMS / "fork_heirs", tmp_path / "account", 3000, 4, 20000, seed], logs=tmp_path,
+                       env={"TIDEMARK_SIZE": "256K"})
+    assert done.returncode == 0, done.stderr
+    account = Account(tmp_path / "account")
+    for generation in (1, 2, 3):
+        log = log_of(tmp_path, account, generation)
+        check(log, account, generation)
+        expected = account.inherited(generation)
+        assert sum(expected.values()) > 1_000_000 and by_place(log) == expected, generation
+
+
+def killed(tmp_path, seed, generations, size, more=None):
+    logs = tmp_path / str(seed)
+    logs.mkdir()
+    chance = random.Random(seed)
+    program = subprocess.Popen([str(harness.PROGRAMS / "fork_heirs"), str(logs / "account"), "2000", str(generations), "3000", str(seed), "forever"],
+                               env=harness.environment(logs, TIDEMARK_SIZE=size, **(more or {})))
+    last = 0
+    while not last:
+        time.sleep(0.01)
+        assert program.poll() is None
+        path = logs / "account"
+        last = Account(path).pid(generations - 1) if path.exists() and path.stat().st_size and any(path.read_bytes()[:8]) else 0
+    time.sleep(chance.uniform(0, 1.5))
+    os.kill(last, signal.SIGKILL)
+    assert program.wait(60) == 0
+    account = Account(logs / "account")
+    return log_of(logs, account, generations - 1), account
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_killed(tmp_path, seed):
+    """At any instant: what the last pass that counts has told, and what is in the log."""
+    generations = 2 + seed % 2
+    log, account = killed(tmp_path, seed, generations, "256K")
+    evicted = harness.answer("report", log, codes=(0, 3))["coverage"]["evicted"]
+    check(log, account, generations - 1, wrapped=evicted > 0)
