@@ -92,8 +92,8 @@ static void add_sum(uint32_t site, uint64_t allocs, uint64_t bytes)
 
 static bool may_live(uint8_t tag)
 {
-	return tag == evict.tag || (evict.source == TIDE_CARRY_FRESH &&
-				    (tide_pass.carried[tag] || (tag && tag == tide_shadow.young)));
+	return tag == evict.tag ||
+	       (evict.source == TIDE_CARRY_FRESH && (tide_pass.carried[tag] || (tag && tag == tide_shadow.young)));
 }
 
 /* Hands on what lives of those that were put aside. All bytes are looked at first, for a load waits for memory, and many can wait at once. Who

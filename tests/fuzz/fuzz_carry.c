@@ -3,6 +3,7 @@
  * else sites.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "read/carried.h"
 #include "read/sites.h"
@@ -57,6 +58,36 @@ static void write_again(const struct tide_carry_state *s)
 	free(bytes);
 }
 
+static int compare(const void *va, const void *vb)
+{
+	const uint64_t *a = va, *b = vb;
+	return (*a > *b) - (*a < *b);
+}
+
+static void write_gone_again(const struct tide_carry_state *s)
+{
+	size_t count = s->gone_count < 1000 ? s->gone_count : 1000;
+	uint64_t *addr = calloc(count + 1, sizeof *addr);
+	uint8_t *bytes = malloc(tide_carry_gone_bound(count));
+	struct tide_carry_state again = {0};
+	bool whole;
+	if (!addr || !bytes)
+		abort();
+	if (count)
+		memcpy(addr, s->gone, count * sizeof *addr);
+	qsort(addr, count, sizeof *addr, compare);
+	uint8_t *end = tide_carry_put_gone(bytes, addr, count);
+	if (!tide_carried_parse(&again, bytes, (size_t)(end - bytes), false, &whole) || !whole ||
+	    again.gone_count != count)
+		abort();
+	for (size_t i = 0; i < count; i++)
+		if (again.gone[i] != addr[i])
+			abort();
+	tide_carried_release(&again);
+	free(addr);
+	free(bytes);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size == 0)
@@ -67,8 +98,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	struct tide_carry_state s = {0};
 	bool whole;
-	if (tide_carried_parse(&s, data + 1, size - 1, data[0] == 1, &whole))
+	if (tide_carried_parse(&s, data + 1, size - 1, data[0] == 1, &whole)) {
 		write_again(&s);
+		write_gone_again(&s);
+	}
 	tide_carried_release(&s);
 	return 0;
 }

@@ -17,7 +17,7 @@ def places():
     return sorted(names)
 
 
-@pytest.mark.parametrize("place", [p for p in places() if not p.startswith("fork-")])
+@pytest.mark.parametrize("place", [p for p in places() if not p.startswith(("fork-", "deaths-"))])  # the latter: test_heirs.py
 def test_killed_at(tmp_path, place):
     for times in TIMES:
         logs, oracle = tmp_path / f"logs-{times}", tmp_path / f"oracle-{times}"

@@ -54,7 +54,54 @@ static void totals(void **state)
 	uint8_t *end = tide_carry_put_totals(bytes, &in);
 	assert_true(tide_carry_get_totals(tide_in_of(bytes + 2, (size_t)(end - bytes) - 2), &out));
 	assert_memory_equal(&in, &out, sizeof in);
-	assert_false(tide_carry_get_totals(tide_in_of(bytes + 2, (size_t)(end - bytes) - 3), &out));
+	/* as before 1.3: without the last number */
+	assert_true(tide_carry_get_totals(tide_in_of(bytes + 2, (size_t)(end - bytes) - 3), &out));
+	assert_int_equal(out.deaths, TIDE_DEATHS_NOT_TOLD);
+	assert_int_equal(out.sample_bytes, 8);
+	assert_false(tide_carry_get_totals(tide_in_of(bytes + 2, (size_t)(end - bytes) - 4), &out));
+}
+
+static void gone(void **state)
+{
+	(void)state;
+	const uint64_t in[] = {0x10, 0x7f0000001230, 0x7f0000001238, UINT64_MAX - 15};
+	uint8_t bytes[64];
+	assert_true(sizeof bytes >= tide_carry_gone_bound(4));
+	uint8_t *end = tide_carry_put_gone(bytes, in, 4);
+	for (size_t len = 0; len <= (size_t)(end - bytes); len++) {
+		struct tide_carry_state s = {0};
+		bool whole;
+		assert_true(tide_carried_parse(&s, bytes, len, false, &whole));
+		assert_int_equal(whole, len == 0 || len == (size_t)(end - bytes));
+		assert_int_equal(s.gone_count, len == (size_t)(end - bytes) ? 4 : 0);
+		for (size_t i = 0; i < s.gone_count; i++)
+			assert_int_equal(s.gone[i], in[i]);
+		tide_carried_release(&s);
+	}
+	const struct tide_carried none = {0}, some = {.gone = in, .gone_count = 4};
+	assert_true(tide_carried_is_gone(&some, 0x7f0000001238));
+	assert_false(tide_carried_is_gone(&some, 0x7f0000001240));
+	assert_false(tide_carried_is_gone(&none, 0x10));
+}
+
+/* Whether what was inherited and is not told of lives: only if all that died is told. */
+static void deaths(void **state)
+{
+	(void)state;
+	struct tide_carried c = {.totals = {.deaths = TIDE_DEATHS_NOT_TOLD}};
+	assert_true(tide_carried_tells_deaths(&c)); /* nothing was overwritten */
+	c.epoch = 1;
+	assert_false(tide_carried_tells_deaths(&c));
+	c.totals.deaths = TIDE_DEATHS_ALL;
+	assert_true(tide_carried_tells_deaths(&c));
+	c.totals.unreadable = 1;
+	assert_false(tide_carried_tells_deaths(&c));
+	c.totals.unreadable = 0;
+	c.incomplete = true;
+	assert_false(tide_carried_tells_deaths(&c));
+	c.incomplete = false;
+	c.totals.deaths = TIDE_DEATHS_SOME;
+	assert_false(tide_carried_tells_deaths(&c));
 }
 
 /* Of blocks of one size a share of size / mean is kept, and a greater mean keeps none that a lesser one does not. */
@@ -98,10 +145,8 @@ static void bad_sites(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(blocks),
-		cmocka_unit_test(totals),
-		cmocka_unit_test(sample),
-		cmocka_unit_test(bad_sites),
+		cmocka_unit_test(blocks), cmocka_unit_test(totals), cmocka_unit_test(gone),
+		cmocka_unit_test(deaths), cmocka_unit_test(sample), cmocka_unit_test(bad_sites),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

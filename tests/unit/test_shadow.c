@@ -58,17 +58,40 @@ static void forked(void **state)
 	assert_true(tide_tag_inherited(parents));
 	assert_false(tide_tag_inherited(tide_tag(30, TIDE_TAG_FRESH)));
 	assert_false(tide_tag_inherited(TIDE_TAG_DROPPED));
+	assert_false(tide_tag_inherited(TIDE_TAG_NONE));
 	tide_shadow_fork_child();
 	assert_int_equal(tide_tag(30, TIDE_TAG_FRESH), parents);
+}
+
+/* Three generations more: whatever an ancestor stored is inherited once the child has a log, and what the child stored is not. */
+static void descendants(void **state)
+{
+	(void)state;
+	const char *heap = (const char *)0x7e0000000000;
+	unsigned stored = 0;
+	for (unsigned generation = 0; generation < 3; generation++) {
+		for (uint32_t epoch = 0; epoch < TIDE_TAG_EPOCHS; epoch++) {
+			tide_shadow_set(heap + 16ull * stored++, tide_tag(epoch, TIDE_TAG_FRESH));
+			tide_shadow_set(heap + 16ull * stored++, tide_tag(epoch, TIDE_TAG_CARRIED));
+		}
+		tide_shadow_fork_child();
+		uint8_t young = tide_shadow.young;
+		assert_int_not_equal(young, TIDE_TAG_NONE);
+		tide_shadow_set(heap + 16ull * stored, young);
+		assert_true(tide_shadow_settle());
+		for (unsigned i = 0; i < stored; i++)
+			assert_true(tide_tag_inherited(tide_shadow_peek(heap + 16ull * i)));
+		assert_int_equal(tide_shadow_peek(heap + 16ull * stored++), young);
+		assert_false(tide_tag_inherited(young));
+		assert_false(tide_shadow_settle()); /* as a signal handler that came into it */
+	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(bytes),
-		cmocka_unit_test(far_addresses),
-		cmocka_unit_test(epochs),
-		cmocka_unit_test(forked),
+		cmocka_unit_test(bytes),  cmocka_unit_test(far_addresses), cmocka_unit_test(epochs),
+		cmocka_unit_test(forked), cmocka_unit_test(descendants),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
