@@ -46,7 +46,7 @@ struct known {
 	struct list blocks, sums;
 };
 struct latest {
-	uint32_t unit;  /* address / 16, the low bits */
+	uint32_t what;  /* address / 16 and epoch, mixed: most that are of another epoch are told without a look at their page */
 	uint32_t where; /* its page * 64 + its place there */
 };
 
@@ -272,8 +272,9 @@ _Static_assert(LATEST == UINT64_C(1) << 14, "latest_of");
 static void add_block(struct known *k, const struct tide_digest_block *b)
 {
 	uint64_t unit = b->key >> TIDE_DIGEST_SITE_BITS;
+	uint32_t what = (uint32_t)unit ^ k->epoch << 24;
 	struct latest *l = latest_of(b);
-	if (l->unit == (uint32_t)unit) {
+	if (l->what == what) {
 		struct page *p = &pool.page[l->where / 64];
 		struct tide_digest_block *old = &p->u.block[l->where % 64];
 		if (p->epoch == k->epoch && !p->is_sums && l->where % 64 < p->count &&
@@ -285,7 +286,7 @@ static void add_block(struct known *k, const struct tide_digest_block *b)
 	}
 	uint32_t number;
 	struct page *p = room_in(&k->blocks, k, &number);
-	*l = (struct latest){(uint32_t)unit, number * 64 + p->count};
+	*l = (struct latest){what, number * 64 + p->count};
 	p->u.block[p->count++] = *b;
 }
 _Static_assert(A_PAGE < 64, "add_block");

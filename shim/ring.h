@@ -19,6 +19,7 @@
 #define TIDE_ZSTD_PACKS ((size_t)384 << 10)
 #define TIDE_ZSTD_UNPACKS ((size_t)128 << 10)
 #define TIDE_ZSTD_LEVEL 1
+#define TIDE_ZSTD_QUICK (-1) /* for some short blocks */
 
 /* The current epoch: how many segments have been begun. Read on every event; whatever happens after an event of
  * epoch e is of epoch e or later, so that "all events up to epoch e" is always a state that the program was in. */

@@ -13,8 +13,11 @@
 static void room(void **state)
 {
 	(void)state;
-	ZSTD_compressionParameters params = ZSTD_getCParams(TIDE_ZSTD_LEVEL, TIDE_BLOCK_MAX, 0);
-	assert_true(ZSTD_estimateCCtxSize_usingCParams(params) <= TIDE_ZSTD_PACKS);
+	static const int levels[] = {TIDE_ZSTD_LEVEL, TIDE_ZSTD_QUICK};
+	for (unsigned i = 0; i < sizeof levels / sizeof *levels; i++) {
+		ZSTD_compressionParameters params = ZSTD_getCParams(levels[i], TIDE_BLOCK_MAX, 0);
+		assert_true(ZSTD_estimateCCtxSize_usingCParams(params) <= TIDE_ZSTD_PACKS);
+	}
 	assert_true(ZSTD_estimateDCtxSize() <= TIDE_ZSTD_UNPACKS);
 }
 
