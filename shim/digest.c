@@ -14,7 +14,7 @@ void tide_digest_begin(struct tide_digest *d, uint8_t tag, uint64_t ticks)
 {
 	d->on = true;
 	d->tag = tag;
-	d->taken = d->others = d->sites = d->count = 0;
+	d->taken = d->others = d->sites = d->count = d->looked = 0;
 	d->base = ticks >> TIDE_CARRY_SHIFT_FRESH;
 }
 
@@ -38,11 +38,11 @@ static uint64_t unit_of(const struct tide_digest_block *b)
 	return b->key >> TIDE_DIGEST_SITE_BITS;
 }
 
-/* Leaves those that live. All bytes of some are looked at before anything is moved: a load waits for memory, and many can wait at once. */
-static void check_all(struct tide_digest *d)
+/* Leaves those from `from` on that live. All bytes of some are looked at before anything is moved: a load waits for memory, and many can wait at once. */
+static void drop_dead(struct tide_digest *d, uint32_t from)
 {
-	uint32_t kept = 0;
-	for (uint32_t begin = 0; begin < d->count; begin += TOGETHER) {
+	uint32_t kept = from;
+	for (uint32_t begin = from; begin < d->count; begin += TOGETHER) {
 		uint32_t end = begin + TOGETHER < d->count ? begin + TOGETHER : d->count;
 		bool alive[TOGETHER];
 		for (uint32_t i = begin; i < end; i++)
@@ -55,19 +55,30 @@ static void check_all(struct tide_digest *d)
 	d->count = kept;
 }
 
-/* Of several at one address leaves the last: the others seem to live because it does. */
-static void drop_older(struct tide_digest *d)
+/* Of several at one address leaves the last: the others seem to live because it does. Only those from `from` on are asked whether there is an older
+ * one; a few are not found, where addresses share a place in the hash. */
+static void drop_older(struct tide_digest *d, uint32_t from)
 {
-	uint32_t kept = 0;
-	for (uint32_t i = 0; i < d->count; i++) {
+	uint32_t kept = from;
+	for (uint32_t i = from; i < d->count; i++) {
 		uint64_t unit = unit_of(&d->block[i]);
 		uint16_t *place = &d->place[(unit * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - TIDE_DIGEST_PLACE_BITS)];
-		bool older = *place < kept && unit_of(&d->block[*place]) == unit;
-		if (!older)
-			*place = (uint16_t)kept++;
-		d->block[*place] = d->block[i];
+		/* no branch that could be mispredicted: what is beyond `kept` is anything */
+		uint32_t there = *place, older = (there < kept) & (unit_of(&d->block[there]) == unit);
+		uint32_t to = kept ^ ((kept ^ there) & (0 - older));
+		*place = (uint16_t)to;
+		kept += !older;
+		d->block[to] = d->block[i];
 	}
 	d->count = kept;
+}
+
+/* When it is full. Those that lived when it was full the last time are not asked again: in a long block it is full often, and they would be most. */
+static void make_room(struct tide_digest *d)
+{
+	drop_dead(d, d->looked);
+	drop_older(d, d->looked);
+	d->looked = d->count;
 }
 
 /* In locals: the compiler cannot know that the encoder's fields are not the digest's. What is dead by now is only summed up. */
@@ -112,8 +123,7 @@ bool tide_digest_note(struct tide_digest *d, const struct tide_encoder *e)
 		return true;
 	bool room = d->sites <= TIDE_DIGEST_SITES - ROOM;
 	if (d->count > TIDE_DIGEST_BLOCKS - ROOM) {
-		check_all(d);
-		drop_older(d);
+		make_room(d);
 		room = room && d->count <= TIDE_DIGEST_BLOCKS / 4 * 3;
 	}
 	return room;
@@ -123,5 +133,5 @@ void tide_digest_close(struct tide_digest *d, const struct tide_encoder *e)
 {
 	tide_digest_note(d, e);
 	if (d->on)
-		check_all(d);
+		drop_dead(d, 0);
 }

@@ -41,6 +41,7 @@ struct tide_digest {
 	uint32_t others;                              /* events that are no allocation and no free */
 	uint32_t sites;                               /* site[0 .. sites) */
 	uint32_t count;                               /* block[0 .. count) */
+	uint32_t looked;                              /* block[0 .. looked) were looked through for the dead before */
 	uint64_t base;                                /* ticks >> TIDE_CARRY_SHIFT_FRESH */
 	uint16_t slot[TIDE_DIGEST_SLOTS];             /* place in `site`, if that says so too */
 	uint16_t place[1u << TIDE_DIGEST_PLACE_BITS]; /* by an address' hash: its place in `block`, if that is there */
