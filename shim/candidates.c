@@ -15,6 +15,7 @@
 #define PAGES_LEAST 1024u
 #define PAGES_MOST (1u << 25) /* more than can be told of */
 #define SWEEP_SHARE 2u        /* pages looked through for the dead for each one that is filled, when room gets scarce */
+#define SWEEP_IN_NEED 8u      /* when there is hardly any */
 #define LATEST 16384u         /* candidates found by address; a hash */
 #define AHEAD 8u              /* of those, asked of memory before they are needed */
 #define A_PAGE 63u
@@ -46,7 +47,8 @@ struct known {
 	struct list blocks, sums;
 };
 struct latest {
-	uint32_t what;  /* address / 16 and epoch, mixed: most that are of another epoch are told without a look at their page */
+	uint32_t
+		what; /* address / 16 and epoch, mixed: most that are of another epoch are told without a look at their page */
 	uint32_t where; /* its page * 64 + its place there */
 };
 
@@ -65,7 +67,7 @@ static struct {
 	struct latest *latest;
 	uint64_t *frame; /* a bit for each unit of TIDE_FRAME_ALIGN in the ring: a frame that is known begins there */
 	struct sweep sweep;
-	uint32_t over;                /* the last epoch that it turned to because it was over */
+	uint32_t over;                /* the last epoch that was looked through for the first time, or is */
 	_Atomic uint8_t spoiled[256]; /* by tag */
 } pool;
 
@@ -172,6 +174,18 @@ static void check_page(struct page *p, const uint8_t tags[256])
 	p->count = kept;
 }
 
+/* Moves what fits to `b` from the page behind it: of two that are more than half full each nothing would be won otherwise. */
+static void fill_up(struct page *b, struct page *p)
+{
+	uint32_t room = A_PAGE - b->count, count = room < p->count ? room : p->count;
+	if (count == 0)
+		return;
+	memcpy(&b->u.block[b->count], p->u.block, count * sizeof *p->u.block);
+	b->count += count;
+	p->count -= count;
+	memmove(p->u.block, &p->u.block[count], p->count * sizeof *p->u.block);
+}
+
 /* The page behind `before` in the epoch's list, 0: the first; not the last page, which is being filled. Returns the page to go on behind, UINT32_MAX: that
  * was all. */
 static uint32_t sweep_one(struct known *k, uint32_t before)
@@ -183,15 +197,14 @@ static uint32_t sweep_one(struct known *k, uint32_t before)
 	uint8_t tags[256] = {0};
 	tags[tide_tag(k->epoch, TIDE_TAG_FRESH)] = 1;
 	check_page(p, tags);
-	if (p->count && (!b || b->count + p->count > A_PAGE))
+	if (b)
+		fill_up(b, p);
+	if (p->count)
 		return number;
-	if (b) {
-		memcpy(&b->u.block[b->count], p->u.block, p->count * sizeof *p->u.block);
-		b->count += p->count;
+	if (b)
 		b->next = p->next;
-	} else {
+	else
 		k->blocks.first = p->next;
-	}
 	free_page(number);
 	return before;
 }
@@ -209,20 +222,30 @@ static void sweep_page(uint32_t now)
 		*s = (struct sweep){.epoch = s->is_young ? s->again : s->epoch + 1};
 }
 
-/* Before so many pages are filled. Most die young: an epoch is gone through as soon as it is over; the others, the oldest first and round and
- * round, if that does not make enough room. */
+/* The oldest epoch that is over and was not looked through yet is next, if there is one. */
+static void turn_to_young(uint32_t now)
+{
+	struct sweep *s = &pool.sweep;
+	uint32_t next = pool.over < tide_survive_done() ? tide_survive_done() + 1 : pool.over + 1;
+	if (s->is_young || next >= now)
+		return;
+	pool.over = next;
+	*s = (struct sweep){.epoch = next, .is_young = true, .again = s->epoch};
+}
+
+/* Before so many pages are filled, if few are left: the longer an epoch is not looked through, the more of it has died. Each is once, for
+ * most of what dies dies young; then all of them round and round, if that does not make enough room. */
 static void make_room(uint32_t pages)
 {
-	uint32_t now = tide_ring_epoch();
-	struct sweep *s = &pool.sweep;
-	if (left() >= pool.pages / 2)
+	uint32_t now = tide_ring_epoch(), share = left() < pool.pages / 32 ? SWEEP_IN_NEED : SWEEP_SHARE;
+	if (left() >= pool.pages / 8)
 		return;
-	if (pool.over != now - 1) {
-		pool.over = now - 1;
-		*s = (struct sweep){.epoch = now - 1, .is_young = true, .again = s->is_young ? s->again : s->epoch};
-	}
-	for (uint32_t i = SWEEP_SHARE * pages; i > 0 && (s->is_young || left() < pool.pages / 4); i--)
+	for (uint32_t i = share * pages; i > 0; i--) {
+		turn_to_young(now);
+		if (!pool.sweep.is_young && left() >= pool.pages / 16)
+			return;
 		sweep_page(now);
+	}
 }
 
 bool tide_candidates_prepare(const struct tide_digest *d, const struct tide_raw *raw)

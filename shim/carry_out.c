@@ -11,6 +11,8 @@
 #include "sys.h"
 
 #define CHUNK 1800u /* blocks of one frame: tide_carry_blocks_bound(CHUNK) <= OUT_LEN */
+#define ALONE \
+	3u /* a frame of carried blocks of which this part of a chunk lives is not merged with the next: it is sorted already */
 #define OUT_LEN (TIDE_BLOCK_MAX)
 /* Largest share of the ring, in 16ths, that carried blocks take before only a sample of them is kept. */
 #define SHARE_MAX 11u
@@ -142,10 +144,21 @@ const uint64_t *tide_carry_out_sort(uint64_t *from, uint64_t *to, uint32_t count
 	return from;
 }
 
+static bool is_sorted(const struct chunk *chunk)
+{
+	const struct tide_carry_block *b = chunk->block;
+	uint32_t i = 1;
+	while (i < chunk->count && b[i - 1].addr < b[i].addr)
+		i++;
+	return i >= chunk->count;
+}
+
 /* Sorts them. Of several births at one address the last lives: of allocations at the same time the one that came here last, of copies
  * the one that came first. */
 static void unique(struct chunk *chunk)
 {
+	if (is_sorted(chunk))
+		return;
 	struct tide_carry_block *from = chunk->block, *to = carry.spare;
 	uint64_t tie = chunk == &carry.chunk[TIDE_CARRY_OLD];
 	uint32_t kept = 0, count = chunk->count;
@@ -175,7 +188,9 @@ static uint32_t tag_all(struct tide_carry_block *block, uint32_t count, uint8_t 
 				  : !tide_shadow_change(b->addr, b->tag, tag))
 			continue;
 		b->tag = tag;
-		block[kept++] = *b;
+		if (kept != i)
+			block[kept] = *b;
+		kept++;
 	}
 	return kept;
 }
@@ -248,8 +263,10 @@ static uint32_t sample(struct tide_carry_block *block, uint32_t count)
 {
 	uint64_t mean = tide_pass.totals.sample_bytes;
 	uint32_t kept = 0;
+	if (!mean)
+		return count;
 	for (uint32_t i = 0; i < count; i++)
-		if (!mean || tide_carry_keeps(block[i].addr, block[i].size, mean))
+		if (tide_carry_keeps(block[i].addr, block[i].size, mean))
 			block[kept++] = block[i];
 		else
 			tide_shadow_change(block[i].addr, block[i].tag, TIDE_TAG_DROPPED);
@@ -276,6 +293,15 @@ void tide_carry_out(const struct tide_carry_block *b, enum tide_carry_source sou
 	unique(chunk);
 	if (chunk->count > carry.cap / 2)
 		flush(chunk);
+}
+
+void tide_carry_out_frame_end(void)
+{
+	struct chunk *chunk = &carry.chunk[TIDE_CARRY_OLD];
+	if (chunk->count < carry.cap / ALONE)
+		return;
+	unique(chunk);
+	flush(chunk);
 }
 
 void tide_carry_out_flush(void)

@@ -327,6 +327,7 @@ size_t tide_evict_frame(const struct tide_frame *f)
 		begin_aside(TIDE_CARRY_OLD, tide_tag(tide_pass.epoch, TIDE_TAG_CARRIED));
 		each_block(evict.raw, f->raw_len, carry_on, NULL);
 		flush_aside();
+		tide_carry_out_frame_end();
 		tide_deaths_carry_on(evict.raw, f->raw_len);
 	}
 	return f->stored_len;

@@ -85,6 +85,8 @@ enum tide_carry_source {
 	TIDE_CARRY_SOURCES
 };
 void tide_carry_out(const struct tide_carry_block *, enum tide_carry_source);
+/* All blocks of a frame of carried ones were handed in. */
+void tide_carry_out_frame_end(void);
 /* Everything that was handed in is in frames. */
 void tide_carry_out_flush(void);
 /* Sums and marks, and the last frame. False: no room for it, the pass does not count. */
