@@ -313,6 +313,19 @@ void tide_carry_out_flush(void)
 	}
 }
 
+bool tide_carry_out_revoke(const struct tide_carry_block *block, const uint8_t *tags, uint32_t count)
+{
+	uint8_t *end = tide_carry_put_blocks(carry.out, block, count, TIDE_CARRY_SHIFT_FRESH);
+	size_t packed = tide_ring_pack(carry.out, (size_t)(end - carry.out));
+	uint32_t epoch = packed ? tide_ring_reserve(packed, 0) : 0;
+	if (epoch == 0)
+		return false;
+	publish(end, epoch, packed, 0, false);
+	for (uint32_t i = 0; i < count; i++)
+		tide_shadow_change(block[i].addr, block[i].tag, tags[i]);
+	return true;
+}
+
 static bool must_write(const struct tide_site_sum *s)
 {
 	return s->changed || (s->written > 0 && s->written <= tide_pass.epoch);
@@ -402,7 +415,6 @@ static void limit_share(void)
 
 bool tide_carry_out_commit(uint32_t lanes)
 {
-	tide_carry_out_flush();
 	tide_deaths_flush();
 	if (!commit_sums())
 		return false;

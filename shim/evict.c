@@ -180,9 +180,16 @@ static void begin(const struct tide_evicted_block *b)
 	evict.inherited = false;
 }
 
-void tide_evict_block(const struct tide_evicted_block *b)
+static bool is_odd_alloc(const struct tide_item *item)
+{
+	return (item->addr & 15) &&
+	       (fields_of[item->kind] & (TIDE_F_ADDR | TIDE_F_SIZE)) == (TIDE_F_ADDR | TIDE_F_SIZE);
+}
+
+struct tide_alloc_count tide_evict_block(const struct tide_evicted_block *b)
 {
 	uint64_t *mark = &tide_pass.mark[b->lane], number = b->events_before;
+	uint32_t odd = 0;
 	struct tide_item item;
 	begin(b);
 	begin_aside(TIDE_CARRY_FRESH, tide_tag(b->epoch, TIDE_TAG_FRESH));
@@ -197,6 +204,7 @@ void tide_evict_block(const struct tide_evicted_block *b)
 		} else if (item.is_event) {
 			apply(&evict.native, &item.native);
 			apply(&evict.python, &item.python);
+			odd += is_odd_alloc(&item);
 			if (number++ >= *mark)
 				on_event(&item);
 			evict.inherited = false;
@@ -206,6 +214,7 @@ void tide_evict_block(const struct tide_evicted_block *b)
 	tide_pass.handled += number - b->events_before;
 	if (number > *mark)
 		*mark = number;
+	return (struct tide_alloc_count){evict.items.model.allocs, odd};
 }
 
 void tide_evict_learn(const struct tide_raw *raw)

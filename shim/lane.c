@@ -380,7 +380,7 @@ static void open_block(struct tide_lane *lane)
 void tide_lane_set_epoch(struct tide_lane *lane, uint32_t epoch)
 {
 	const struct tide_block *b = lane->block;
-	atomic_store_explicit((_Atomic uint32_t *)&lane->epoch, epoch, memory_order_relaxed);
+	atomic_store_explicit((_Atomic uint32_t *)&lane->epoch, epoch, memory_order_release);
 	lane->tag = tide_logfile.is_private && tide_shadow.young ? tide_shadow.young : tide_tag(epoch, TIDE_TAG_FRESH);
 	/* Blocks that span many epochs would be read again and again when those are overwritten, one after the other. */
 	bool old = epoch - b->epoch >= BLOCK_EPOCHS && lane->at - payload(lane) >= (lane->end - payload(lane)) / 8;
@@ -400,6 +400,23 @@ struct tide_block *tide_lane_block(uint32_t index, uint32_t *ret_epoch)
 		return NULL;
 	*ret_epoch = atomic_load_explicit((_Atomic uint32_t *)&lanes.all[index].epoch, memory_order_relaxed);
 	return atomic_load_explicit((struct tide_block * _Atomic *)&lanes.all[index].block, memory_order_acquire);
+}
+
+bool tide_lane_in_hand(uint32_t index, struct tide_alloc_count told, struct tide_in_hand *ret)
+{
+	struct tide_lane *lane = &lanes.all[index];
+	const struct tide_encoder *e = &lane->encoder;
+	bool even = __atomic_load_n(&e->model.allocs, __ATOMIC_RELAXED) != told.even;
+	if (!even && __atomic_load_n(&e->odd, __ATOMIC_RELAXED) == told.odd)
+		return false;
+	ret->addr = even ? __atomic_load_n(&e->model.recent[told.even & (TIDE_RECENT - 1)], __ATOMIC_RELAXED) >> 8 << 4
+			 : __atomic_load_n(&e->last_odd, __ATOMIC_RELAXED);
+	ret->ticks = __atomic_load_n(&e->ticks, __ATOMIC_RELAXED);
+	/* pairs with tide_lane_set_epoch: a later epoch than that of the event in hand is seen only with the event committed */
+	uint32_t epoch = atomic_load_explicit((_Atomic uint32_t *)&lane->epoch, memory_order_acquire);
+	ret->tag = tide_tag(epoch, TIDE_TAG_FRESH);
+	atomic_thread_fence(memory_order_acquire); /* whoever looks at what is committed now looks later */
+	return true;
 }
 
 static bool digest_is_whole(struct tide_lane *lane, const struct tide_raw *raw)

@@ -136,6 +136,18 @@ void tide_lane_set_epoch(struct tide_lane *, uint32_t epoch);
 uint32_t tide_lane_count(void);
 struct tide_block *tide_lane_block(uint32_t index, uint32_t *ret_epoch);
 
+/* Allocations of a block, at multiples of 16 and others. */
+struct tide_alloc_count {
+	uint32_t even, odd;
+};
+/* The allocation that a lane has in hand, not among the first `told` of its block: encoded, and perhaps its shadow byte stored, but not
+ * committed. For whoever holds the ring's lock, and has seen that the lane committed nothing between `told` and now. False: none. */
+struct tide_in_hand {
+	uint64_t addr, ticks; /* when its event will say */
+	uint8_t tag;          /* of its shadow byte */
+};
+bool tide_lane_in_hand(uint32_t index, struct tide_alloc_count told, struct tide_in_hand *ret);
+
 /* Number by which ownership words name the lane; 0 is nobody. */
 static inline uint32_t tide_lane_owner(const struct tide_lane *lane)
 {

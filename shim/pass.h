@@ -12,6 +12,7 @@
 #include "candidates.h"
 #include "format/carry.h"
 #include "format/layout.h"
+#include "lane.h"
 #include "shadow.h"
 
 enum tide_pass_phase {
@@ -58,8 +59,9 @@ struct tide_evicted_block { /* of a lane: a frame, or a staging block as far as 
 	uint32_t lane, epoch;
 	uint64_t events_before, ticks;
 };
-/* Looks at the block's events of epochs up to the pass' that are beyond the lane's mark, and moves that. */
-void tide_evict_block(const struct tide_evicted_block *);
+/* Looks at the block's events of epochs up to the pass' that are beyond the lane's mark, and moves that. Returns the allocations up to there,
+ * from the block's first event on. */
+struct tide_alloc_count tide_evict_block(const struct tide_evicted_block *);
 /* The same for a frame of any kind in the ring; what cannot be read is counted. Bytes looked at. */
 size_t tide_evict_frame(const struct tide_frame *);
 /* A page of what is known of the epoch. False: there is no more. */
@@ -89,7 +91,10 @@ void tide_carry_out(const struct tide_carry_block *, enum tide_carry_source);
 void tide_carry_out_frame_end(void);
 /* Everything that was handed in is in frames. */
 void tide_carry_out_flush(void);
-/* Sums and marks, and the last frame. False: no room for it, the pass does not count. */
+/* Of what this pass carried, a block in the place of `with` is not what lives there (`op` DIED, `ticks` before which it was born, `tag` of
+ * its byte); the byte becomes `tags`. False: no room. */
+bool tide_carry_out_revoke(const struct tide_carry_block *block, const uint8_t *tags, uint32_t count);
+/* When all is handed in and flushed: sums and marks, and the last frame. False: no room for it, the pass does not count. */
 bool tide_carry_out_commit(uint32_t lanes);
 /* Bytes of CARRY frames in segments that were not overwritten. */
 uint64_t tide_carry_out_bytes(void);

@@ -79,7 +79,7 @@ static inline void tide_shadow_set(const void *addr, uint8_t tag)
 	if (__builtin_expect(!at, 0))
 		at = tide_shadow_make((uintptr_t)addr);
 	if (at)
-		atomic_store_explicit(at, tag, memory_order_relaxed);
+		atomic_store_explicit(at, tag, memory_order_release); /* pairs with tide_shadow_change */
 }
 
 /* What was known of the block at `addr`, which is going to be freed by a lane whose last event has tag `tag`. The carrier may be
@@ -105,11 +105,12 @@ static inline uint8_t tide_shadow_peek(const void *addr)
 	return at ? atomic_load_explicit(at, memory_order_relaxed) : TIDE_TAG_NONE;
 }
 
-/* The carrier's: `from` becomes `to`; false: it was something else. */
+/* The carrier's: `from` becomes `to`; false: it was something else. True: what `from` was stored by had encoded its event before that,
+ * and this can be seen (tide_lane_in_hand). */
 static inline bool tide_shadow_change(uint64_t addr, uint8_t from, uint8_t to)
 {
 	_Atomic uint8_t *at = tide_shadow_find((uintptr_t)addr);
-	return at && atomic_compare_exchange_strong_explicit(at, &from, to, memory_order_relaxed, memory_order_relaxed);
+	return at && atomic_compare_exchange_strong_explicit(at, &from, to, memory_order_acquire, memory_order_relaxed);
 }
 
 #endif

@@ -17,12 +17,25 @@
 #define READ_A_WRITTEN 3u
 #define READ_AT_MOST 10u /* when most of the ring is carried blocks, and segments run out */
 #define UNPACKED 3u      /* raw bytes that cost as much to look through as one that is packed */
+#define LOOKS 16u        /* at lanes that go on while they are looked at */
+#define HANDS 64u        /* told at once */
 #define SITE_SHARE 128u  /* one site for so many bytes of the ring, at most */
 
 /* A frame whose block was begun in an earlier epoch than its segment. */
 struct straddler {
 	uint32_t offset; /* in the ring, in units of TIDE_FRAME_ALIGN */
 	uint32_t begun, epoch;
+};
+
+/* What the end of a pass sees of a lane. */
+struct look {
+	uint32_t cut;                  /* committed bytes of its block that are looked at last */
+	bool old;                      /* its last event is of an epoch that goes */
+	bool has_hand;                 /* it has an allocation in hand */
+	uint32_t told_len, told_epoch; /* `told` is of so many bytes, as far as they are of epochs up to this, */
+	uint64_t told_seq;             /* of this block */
+	struct tide_alloc_count told;
+	struct tide_in_hand hand;
 };
 
 struct tide_pass tide_pass;
@@ -32,8 +45,8 @@ static struct {
 	/* in the order of the ring; a queue, at[first .. first + count) modulo cap */
 	struct straddler *at;
 	uint32_t first, count, cap;
-	uint32_t *cut;   /* by lane: committed bytes of its block that are looked at last */
-	uint64_t frames; /* passed over since the last commit */
+	struct look *look; /* by lane */
+	uint64_t frames;   /* passed over since the last commit */
 } survive;
 
 bool tide_survive_init(void)
@@ -42,13 +55,13 @@ bool tide_survive_init(void)
 	uint32_t lanes = g->lanes, cap = lanes * (tide_ring_segments() + 1);
 	uint64_t sites = g->ring_len / SITE_SHARE;
 	uint32_t frames = g->segment_len / (uint32_t)sizeof(struct tide_frame);
-	uint8_t *memory = tide_sys_memory(lanes * (sizeof *tide_pass.mark + sizeof *survive.cut) +
+	uint8_t *memory = tide_sys_memory(lanes * (sizeof *tide_pass.mark + sizeof *survive.look) +
 					  cap * sizeof *survive.at + frames * sizeof *tide_pass.noted);
 	if (!memory)
 		return false;
 	tide_pass.mark = (uint64_t *)memory;
-	survive.cut = (uint32_t *)(tide_pass.mark + lanes);
-	survive.at = (struct straddler *)(survive.cut + lanes);
+	survive.look = (struct look *)(tide_pass.mark + lanes);
+	survive.at = (struct straddler *)(survive.look + lanes);
 	survive.cap = cap;
 	tide_pass.noted = (uint32_t *)(survive.at + cap);
 	tide_candidates_init();
@@ -60,6 +73,9 @@ bool tide_survive_init(void)
 void tide_survive_fork_child(void)
 {
 	memset(tide_pass.mark, 0, tide_logfile.geometry.lanes * sizeof *tide_pass.mark);
+	for (uint32_t i = 0; survive.look && i < tide_logfile.geometry.lanes; i++)
+		if (survive.look[i].told_len) /* reads break no page in two */
+			survive.look[i] = (struct look){0};
 	tide_pass.phase = TIDE_PASS_NONE;
 	tide_pass.full = false;
 	memset(&tide_pass.totals, 0, sizeof tide_pass.totals);
@@ -186,11 +202,14 @@ static const struct tide_block *idle_block(uint32_t lane)
 	return b->events_before + events > tide_pass.mark[lane] ? b : NULL;
 }
 
-static void evict_staging(const struct tide_block *b, uint32_t len)
+static void evict_staging(uint32_t lane, const struct tide_block *b, uint32_t len)
 {
-	struct tide_evicted_block block = {(const uint8_t *)(b + 1), len,     b->lane, b->epoch,
-					   b->events_before,         b->ticks};
-	tide_evict_block(&block);
+	struct look *l = &survive.look[lane];
+	struct tide_evicted_block block = {(const uint8_t *)(b + 1), len, lane, b->epoch, b->events_before, b->ticks};
+	l->told = tide_evict_block(&block);
+	l->told_seq = b->block_seq;
+	l->told_len = len;
+	l->told_epoch = tide_pass.epoch;
 }
 
 static size_t next_lane(void)
@@ -203,7 +222,7 @@ static size_t next_lane(void)
 		return 0;
 	}
 	uint32_t len = committed(b);
-	evict_staging(b, len);
+	evict_staging(tide_pass.next, b, len);
 	tide_pass.next++;
 	return len / UNPACKED;
 }
@@ -213,29 +232,85 @@ static size_t next_lane(void)
 static void settle(void)
 {
 	bool moved = true;
-	for (unsigned look = 0; moved && look < 16; look++) {
+	for (unsigned look = 0; moved && look < LOOKS; look++) {
 		moved = false;
 		for (uint32_t i = 0; i < tide_lane_count(); i++) {
+			struct look *l = &survive.look[i];
 			uint32_t epoch;
 			const struct tide_block *b = tide_lane_block(i, &epoch);
 			uint32_t now = b ? committed(b) : 0;
-			moved = moved || (now != survive.cut[i] && epoch <= tide_pass.epoch);
-			survive.cut[i] = now;
+			bool old = b && epoch <= tide_pass.epoch;
+			moved = moved || (now != l->cut && old);
+			if (now != l->cut || old != l->old) /* a lane that never was used costs no memory here */
+				l->cut = now, l->old = old;
 		}
+	}
+}
+
+/* What lanes have in hand that are still in an epoch that goes. False: one of them has gone on since it was looked at. */
+static bool see_hands(void)
+{
+	bool still = true;
+	for (uint32_t i = 0; i < tide_lane_count(); i++) {
+		struct look *l = &survive.look[i];
+		uint32_t epoch;
+		if (!l->old)
+			continue;
+		const struct tide_block *b = tide_lane_block(i, &epoch);
+		/* only counted: an earlier pass has looked at all of it, or it is in a frame by now */
+		if (l->told_seq != b->block_seq || l->told_len != l->cut || l->told_epoch < epoch)
+			evict_staging(i, b, l->cut);
+		bool has_hand = tide_lane_in_hand(i, l->told, &l->hand), stands = committed(b) == l->cut;
+		l->has_hand = has_hand && stands;
+		still = still && stands;
+	}
+	return still;
+}
+
+/* An allocation in hand has its byte, and so what died at its address in the same epoch seemed to live: it does not, and the byte is
+ * the allocation's again, whose event is for the pass that finds it committed. */
+static bool take_back(void)
+{
+	static struct tide_carry_block block[HANDS];
+	uint8_t tags[HANDS];
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < tide_lane_count(); i++) {
+		const struct look *l = &survive.look[i];
+		uint8_t tag = l->old && l->has_hand ? tide_shadow_peek((const void *)l->hand.addr) : TIDE_TAG_NONE;
+		if (tag != TIDE_TAG_DROPPED && !tide_pass.carried[tag])
+			continue;
+		tags[count] = l->hand.tag;
+		block[count++] = (struct tide_carry_block){
+			.addr = l->hand.addr, .ticks = l->hand.ticks, .op = TIDE_CARRY_DIED, .tag = tag};
+		if (count == HANDS && !tide_carry_out_revoke(block, tags, count))
+			return false;
+		count %= HANDS;
+	}
+	return count == 0 || tide_carry_out_revoke(block, tags, count);
+}
+
+/* All that lanes committed in epochs that go is carried over. */
+static void look_at_lanes(void)
+{
+	bool still = false;
+	for (unsigned look = 0; !still && look < LOOKS; look++) {
+		settle();
+		for (uint32_t i = 0; i < tide_lane_count(); i++) {
+			const struct tide_block *b = idle_block(i);
+			if (b)
+				evict_staging(i, b, survive.look[i].cut);
+		}
+		tide_carry_out_flush();
+		still = see_hands();
 	}
 }
 
 /* False: there is no room, and the pass goes on when there is some. */
 static bool end_pass(void)
 {
-	settle();
-	for (uint32_t i = 0; i < tide_lane_count(); i++) {
-		const struct tide_block *b = idle_block(i);
-		if (b)
-			evict_staging(b, survive.cut[i]);
-	}
+	look_at_lanes();
 	TIDE_FAULT("pass-read");
-	if (!tide_carry_out_commit(tide_lane_count()))
+	if (!take_back() || !tide_carry_out_commit(tide_lane_count()))
 		return false;
 	uint64_t evicted = tide_control_get(TIDE_CTL_EVICTED_EVENTS);
 	tide_control_add(TIDE_CTL_EVICTED_EVENTS, tide_pass.totals.events - evicted);

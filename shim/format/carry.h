@@ -20,7 +20,7 @@ enum tide_carry_section {
 enum tide_carry_op {
 	TIDE_CARRY_BORN = 0,    /* a block of malloc and its kind lives */
 	TIDE_CARRY_BORN_PY = 1, /* a block in a pymalloc pool lives */
-	TIDE_CARRY_DIED = 2     /* whatever was born at this address until then has died */
+	TIDE_CARRY_DIED = 2     /* whatever was born at this address until then has died; not carried on */
 };
 
 struct tide_carry_block {

@@ -29,7 +29,8 @@ struct tide_encoder {
 	uint64_t last_native, last_python;
 	uint32_t dict_len;
 	uint32_t epoch; /* 0: never reset */
-	bool odd;       /* an address was not a multiple of 16: the model does not know all allocations */
+	uint32_t odd;   /* allocations whose address was not a multiple of 16: the model does not know them */
+	uint64_t last_odd;
 	struct tide_model model;
 	uint64_t pending_site[TIDE_PENDING], pending_size[TIDE_PENDING]; /* of the last, by model.allocs */
 	uint64_t next[TIDE_NEXTS];                                       /* tide_site_pair by the first of the two */
@@ -65,7 +66,7 @@ static inline void tide_encode_reset(struct tide_encoder *e, uint64_t ticks)
 	e->ticks = ticks;
 	e->last_native = e->last_python = 0;
 	e->dict_len = 0;
-	e->odd = false;
+	e->odd = 0;
 	e->native.depth = e->native.agreed = e->python.depth = e->python.agreed = 0;
 	e->native.path[0] = e->python.path[0] = TIDE_PATH_NONE;
 }
@@ -89,14 +90,14 @@ static inline uint8_t *tide_put_tag(uint8_t *out, enum tide_kind kind)
 static inline uint8_t *tide_put_ticks(uint8_t *out, struct tide_encoder *e, uint64_t ticks)
 {
 	uint64_t step = ticks > e->ticks ? ticks - e->ticks : 0;
-	e->ticks += step;
+	__atomic_store_n(&e->ticks, e->ticks + step, __ATOMIC_RELAXED); /* tide_lane_in_hand */
 	return tide_put_varint(out, step);
 }
 /* A TICK, whole. */
 static inline uint8_t *tide_put_tick(uint8_t *out, struct tide_encoder *e, uint64_t ticks)
 {
 	uint64_t step = ticks > e->ticks ? (ticks - e->ticks) >> TIDE_TICK_SHIFT : 0;
-	e->ticks += step << TIDE_TICK_SHIFT;
+	__atomic_store_n(&e->ticks, e->ticks + (step << TIDE_TICK_SHIFT), __ATOMIC_RELAXED);
 	return tide_put_varint(tide_put_tag(out, TIDE_KIND_TICK), step);
 }
 
@@ -240,7 +241,8 @@ static inline uint8_t *tide_put_block(uint8_t *out, uint8_t *tag, struct tide_en
 		e->pending_size[m->allocs & (TIDE_PENDING - 1)] = size;
 		is_expected = tide_learn_alloc(m, c, unit);
 	} else {
-		e->odd = true;
+		__atomic_store_n(&e->last_odd, addr, __ATOMIC_RELAXED);
+		__atomic_store_n(&e->odd, e->odd + 1, __ATOMIC_RELAXED);
 	}
 	if (is_expected)
 		*tag |= TIDE_TAG_ADDR_EXPECTED;

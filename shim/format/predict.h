@@ -152,13 +152,21 @@ static inline bool tide_learn_tops(struct tide_model *m, struct tide_class c, ui
 	return expected;
 }
 
+/* Whole stores: a pass reads both while an encoder adds to them (tide_lane_in_hand). */
+static inline void tide_learn_recent(struct tide_model *m, struct tide_class c, uint64_t unit)
+{
+	uint32_t allocs = m->allocs;
+	__atomic_store_n(&m->recent[allocs & (TIDE_RECENT - 1)], unit << 8 | c.bin, __ATOMIC_RELAXED);
+	__atomic_store_n(&m->allocs, allocs + 1, __ATOMIC_RELAXED);
+}
+
 /* True: where tide_expect_unit said. */
 static inline bool tide_learn_alloc(struct tide_model *m, struct tide_class c, uint64_t unit)
 {
 	if (c.large)
 		memset(m->fast_len, 0, TIDE_FAST_BINS);
 	bool expected = tide_learn_tops(m, c, unit);
-	m->recent[m->allocs++ & (TIDE_RECENT - 1)] = unit << 8 | c.bin;
+	tide_learn_recent(m, c, unit);
 	return expected;
 }
 
@@ -179,7 +187,7 @@ static inline uint64_t tide_learn_expected(struct tide_model *m, struct tide_cla
 		unit = m->frontier[c.pool] & (UINT64_MAX >> 4);
 		tide_learn_miss(m, c, unit);
 	}
-	m->recent[m->allocs++ & (TIDE_RECENT - 1)] = unit << 8 | c.bin;
+	tide_learn_recent(m, c, unit);
 	return unit;
 }
 
