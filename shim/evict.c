@@ -92,8 +92,7 @@ static void add_sum(uint32_t site, uint64_t allocs, uint64_t bytes)
 
 static bool may_live(uint8_t tag)
 {
-	return tag == evict.tag ||
-	       (evict.source == TIDE_CARRY_FRESH && (tide_pass.carried[tag] || (tag && tag == tide_shadow.young)));
+	return tag == evict.tag || (evict.source == TIDE_CARRY_FRESH && tide_pass.carried[tag]);
 }
 
 /* Hands on what lives of those that were put aside. All bytes are looked at first, for a load waits for memory, and many can wait at once. Who
@@ -167,8 +166,10 @@ static void on_event(const struct tide_item *item)
 	}
 	/* the birth goes with it, or went before it, and so do all copies of that (record.c, RULE); if this log has it */
 	tide_pass.totals.frees++;
-	if (evict.inherited)
+	if (evict.inherited) {
+		evict.inherited = false;
 		tide_deaths_add(item->addr);
+	}
 }
 
 static void begin(const struct tide_evicted_block *b)
@@ -194,20 +195,19 @@ struct tide_alloc_count tide_evict_block(const struct tide_evicted_block *b)
 	begin(b);
 	begin_aside(TIDE_CARRY_FRESH, tide_tag(b->epoch, TIDE_TAG_FRESH));
 	while (tide_items_next(&evict.items, &item) == 1) {
-		if (item.kind == TIDE_KIND_EPOCH) {
-			flush_aside();
-			begin_aside(TIDE_CARRY_FRESH, tide_tag((uint32_t)item.value, TIDE_TAG_FRESH));
-			if ((uint32_t)item.value > tide_pass.epoch)
-				break;
-		} else if (item.kind == TIDE_KIND_FOUND) {
-			evict.inherited = tide_deaths_are((uint8_t)item.value, b->events_before);
-		} else if (item.is_event) {
+		if (item.is_event) {
 			apply(&evict.native, &item.native);
 			apply(&evict.python, &item.python);
 			odd += is_odd_alloc(&item);
 			if (number++ >= *mark)
 				on_event(&item);
-			evict.inherited = false;
+		} else if (item.kind == TIDE_KIND_EPOCH) {
+			flush_aside();
+			begin_aside(TIDE_CARRY_FRESH, tide_tag((uint32_t)item.value, TIDE_TAG_FRESH));
+			if ((uint32_t)item.value > tide_pass.epoch)
+				break;
+		} else if (item.kind == TIDE_KIND_FOUND && number >= *mark) {
+			evict.inherited = tide_deaths_are((uint8_t)item.value, b->events_before);
 		}
 	}
 	flush_aside();

@@ -381,6 +381,7 @@ void tide_lane_set_epoch(struct tide_lane *lane, uint32_t epoch)
 {
 	const struct tide_block *b = lane->block;
 	atomic_store_explicit((_Atomic uint32_t *)&lane->epoch, epoch, memory_order_release);
+	lane->others = tide_shadow.others;
 	lane->tag = tide_logfile.is_private && tide_shadow.young ? tide_shadow.young : tide_tag(epoch, TIDE_TAG_FRESH);
 	/* Blocks that span many epochs would be read again and again when those are overwritten, one after the other. */
 	bool old = epoch - b->epoch >= BLOCK_EPOCHS && lane->at - payload(lane) >= (lane->end - payload(lane)) / 8;

@@ -32,6 +32,7 @@ struct tide_lane {
 	uint32_t epoch;        /* of the last event: a segment of the ring (shadow.h) */
 	uint32_t summed;       /* payload bytes that `sum` is over, whole words */
 	uint8_t tag;           /* which the shadow bytes of blocks allocated now get */
+	uint8_t others;        /* the first tag of inherited blocks */
 	bool due;              /* when the event in hand is done, something slower is to be done */
 	bool nested;           /* taken by a signal handler that interrupted a recording: never waits */
 	struct tide_lock lock; /* held: taken, for one event (shared) or a thread's life */

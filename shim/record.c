@@ -139,11 +139,12 @@ static inline uint8_t *put_found(struct tide_lane *lane, uint8_t *out, uint8_t f
 	if (__builtin_expect(found == lane->tag, 1))
 		return out;
 	/* digests tell of no deaths, and those of inherited blocks are to be told (deaths.h) */
-	if (__builtin_expect(tide_tag_inherited(found), 0) && lane->digest)
+	if (__builtin_expect(tide_tag_is_of(found, lane->others), 0) && lane->digest)
 		lane->digest->on = false;
-	uint32_t item = (uint32_t)TIDE_KIND_FOUND << 8 | (uint32_t)found << 16 | 1u << 24;
-	memcpy(out, &item, sizeof item);
-	return out + 3 + (found >> 7); /* a varint of one byte or two */
+	static const uint8_t item[4] = {0, TIDE_KIND_FOUND, 0, 1}; /* and a varint of one byte or two */
+	memcpy(out, item, sizeof item);
+	out[2] = found;
+	return out + 3 + (found >> 7);
 }
 _Static_assert(TIDE_KIND_FOUND >= TIDE_TAG_KINDS, "put_found: its tag is two bytes");
 

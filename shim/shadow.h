@@ -42,10 +42,15 @@ static inline uint8_t tide_tag(uint32_t epoch, enum tide_tag_family family)
 {
 	return (uint8_t)(tide_shadow.base + 1 + (unsigned)family * TIDE_TAG_EPOCHS + epoch % TIDE_TAG_EPOCHS);
 }
+/* Of the set that begins with `first`. */
+static inline bool tide_tag_is_of(uint8_t tag, uint8_t first)
+{
+	return (uint8_t)(tag - first) < 2 * TIDE_TAG_EPOCHS;
+}
 /* Of a block from before the fork. */
 static inline bool tide_tag_inherited(uint8_t tag)
 {
-	return (uint8_t)(tag - tide_shadow.others) < 2 * TIDE_TAG_EPOCHS;
+	return tide_tag_is_of(tag, tide_shadow.others);
 }
 
 /* ---- the bytes ---- */
