@@ -26,6 +26,7 @@ struct tide_census_writer {
 	size_t used, cap;
 	uint32_t number_of_part;
 	uint64_t number, mono_ns;
+	uint64_t bytes; /* of its frames */
 	bool given_up;
 };
 
@@ -36,8 +37,11 @@ static struct {
 	uint64_t taken;
 	uint64_t cost_ns;         /* CPU time of the last one */
 	_Atomic uint64_t next_ns; /* no census by interval before this */
-	uint64_t rss;             /* bytes, at the last one */
-	uint64_t steady_ns;       /* none before this while RSS has not moved */
+	_Atomic uint64_t last;    /* number + 1 of the last that is whole */
+	_Atomic uint64_t last_bytes;
+	atomic_bool gone;   /* it was overwritten */
+	uint64_t rss;       /* bytes, at the last one */
+	uint64_t steady_ns; /* none before this while RSS has not moved */
 	uint64_t steady_intervals;
 	bool forked; /* a child that has not taken its first one */
 	bool ended;  /* one was taken before the program took itself apart: what comes later tells nothing */
@@ -57,7 +61,13 @@ static bool flush(struct tide_census_writer *w, bool last)
 		w->given_up = true;
 		return false;
 	}
-	w->given_up = !tide_ring_put(&head, w->part, w->used);
+	const struct tide_frame *frame = tide_ring_put(&head, w->part, w->used);
+	w->given_up = !frame;
+	w->bytes += frame ? tide_frame_span(frame) : 0;
+	if (frame && last) { /* under the lock of who asks */
+		atomic_store_explicit(&census.last_bytes, w->bytes, memory_order_relaxed);
+		atomic_store_explicit(&census.last, w->number + 1, memory_order_relaxed);
+	}
 	tide_ring_unlock();
 	w->used = 0;
 	return !w->given_up;
@@ -120,7 +130,8 @@ static bool is_worth_it(uint64_t now)
 {
 	uint64_t rss = resident(), apart = rss > census.rss ? rss - census.rss : census.rss - rss;
 	bool moved = apart >= MOVED_LEAST && apart >= census.rss / MOVED_SHARE;
-	if (!moved && now < census.steady_ns)
+	bool gone = atomic_exchange_explicit(&census.gone, false, memory_order_relaxed);
+	if (!moved && !gone && now < census.steady_ns)
 		return false;
 	census.steady_intervals = moved || !census.steady_intervals ? STEADY_FIRST : census.steady_intervals * 2;
 	if (census.steady_intervals > STEADY_MOST)
@@ -178,8 +189,20 @@ void tide_census(enum tide_census_reason reason)
 	tide_unlock(&census.lock);
 }
 
+uint64_t tide_census_last(uint64_t *ret_bytes)
+{
+	*ret_bytes = atomic_load_explicit(&census.last_bytes, memory_order_relaxed);
+	return atomic_load_explicit(&census.last, memory_order_relaxed) - 1;
+}
+
+void tide_census_is_gone(void)
+{
+	atomic_store_explicit(&census.gone, true, memory_order_relaxed);
+}
+
 void tide_census_fork_child(void)
 {
+	atomic_store_explicit(&census.last, 0, memory_order_relaxed);
 	census.taken = 0;
 	census.ended = false;
 	census.forked = true; /* what it inherited is told as soon as it has a log */

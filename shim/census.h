@@ -32,6 +32,12 @@ enum tide_census_record {
  * and descriptors unchanged. */
 void tide_census(enum tide_census_reason);
 
+/* The number of the last census that is whole, and the bytes of its frames; UINT64_MAX: there is none. Its frames are written anew before they are
+ * overwritten (survive.c): while RSS stays as it is the next one may be many laps of the ring away. */
+uint64_t tide_census_last(uint64_t *ret_bytes);
+/* That one was not kept: the next is due whether RSS has moved or not. */
+void tide_census_is_gone(void);
+
 /* A forked child: census numbers start again, and its first one (FORK) is due as soon as it has a log. */
 void tide_census_fork_child(void);
 

@@ -246,6 +246,20 @@ void tide_ring_publish(const struct tide_frame *head, size_t raw_len)
 	publish(head, raw_len);
 }
 
+bool tide_ring_copy(const struct tide_frame *f)
+{
+	if (f->stored_len > ring.packed_cap ||
+	    tide_checksum(f + 1, f->stored_len, tide_logfile.file_uid) != f->payload_checksum)
+		return false;
+	struct tide_frame head = *f;
+	memcpy(ring.packed, f + 1, f->stored_len);
+	ring.packed_len = f->stored_len;
+	if (!tide_ring_reserve(ring.packed_len, 1))
+		return false;
+	publish(&head, head.raw_len);
+	return true;
+}
+
 const struct tide_frame *tide_ring_put(const struct tide_frame *head, const void *raw, size_t raw_len)
 {
 	if (tide_logfile.is_private)

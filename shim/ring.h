@@ -67,5 +67,7 @@ size_t tide_ring_pack(const void *raw, size_t raw_len);
 uint32_t tide_ring_reserve(size_t packed, uint32_t spare);
 /* Publishes what was packed where it was reserved. */
 void tide_ring_publish(const struct tide_frame *head, size_t raw_len);
+/* A frame of the ring once more, as it is, where frames are written now. False: no room, or it is not what it was. */
+bool tide_ring_copy(const struct tide_frame *);
 
 #endif

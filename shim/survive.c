@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "candidates.h"
+#include "census.h"
 #include "deaths.h"
 #include "fault.h"
 #include "lane.h"
@@ -19,6 +20,8 @@
 #define UNPACKED 3u      /* raw bytes that cost as much to look through as one that is packed */
 #define LOOKS 16u        /* at lanes that go on while they are looked at */
 #define HANDS 64u        /* told at once */
+#define CENSUS_SHARE 8u  /* of the ring, that a census may take which is written anew each lap */
+#define CENSUS_BYTES 64u /* of it that cost as much as an event */
 #define SITE_SHARE 128u  /* one site for so many bytes of the ring, at most */
 
 /* A frame whose block was begun in an earlier epoch than its segment. */
@@ -139,6 +142,17 @@ static bool pass_over(const struct tide_frame *f)
 	return true;
 }
 
+/* The last census that is whole outlives its segment, if it is no large part of the ring: else a new one is due. */
+static void keep_census(const struct tide_frame *f)
+{
+	uint64_t bytes;
+	if (f->block_seq != tide_census_last(&bytes))
+		return;
+	tide_pass.handled += f->stored_len / CENSUS_BYTES;
+	if (bytes > tide_logfile.geometry.ring_len / CENSUS_SHARE || !tide_ring_copy(f))
+		tide_census_is_gone();
+}
+
 /* Bytes looked at. */
 static size_t next_frame(void)
 {
@@ -153,6 +167,8 @@ static size_t next_frame(void)
 	bool carried = f->kind == TIDE_FRAME_CARRY;
 	if (carried)
 		tide_pass.noted[tide_pass.noted_count++] = tide_pass.offset;
+	if (f->kind == TIDE_FRAME_CENSUS)
+		keep_census(f);
 	tide_pass.offset += tide_frame_span(f);
 	return sizeof *f + (carried || pass_over(f) ? 0 : tide_evict_frame(f));
 }

@@ -199,6 +199,8 @@ static void sort_frames(struct tide_ring *ring, struct tide_damages *damages)
 			continue;
 		if (last && last->head.kind == f->head.kind && last->head.lane == f->head.lane &&
 		    last->head.block_seq == f->head.block_seq) {
+			if (f->head.kind == TIDE_FRAME_CENSUS)
+				continue; /* written anew before the older one is overwritten */
 			tide_damage_add(damages, f->offset, sizeof f->head,
 					"frame %" PRIu64 ": the same as frame %" PRIu64, f->head.frame_seq,
 					last->head.frame_seq);

@@ -100,6 +100,13 @@ def test_what_a_child_inherited_is_the_same(tmp_path):
     same("".join(f"{address:x} {size}\n" for address, size in live), HERE / "v1.3" / "heir.live.txt")
 
 
+def test_a_census_that_was_written_anew_counts_once(tmp_path):
+    """FORMAT.md 8: it is there twice, 17 segments apart, in a log that has wrapped hundreds of times since; nothing is damaged."""
+    log = unpacked(HERE / "v1.3" / "kept-census.tide.zst", tmp_path)
+    assert harness.answer("info", log)["censuses"] == 1
+    same(harness.tidemark("timeline", "--format", "csv", log), HERE / "v1.3" / "kept-census.resident.txt")
+
+
 def flipped(log, at, bit=0):
     return log[:at] + bytes([log[at] ^ 1 << bit]) + log[at + 1:]
 

@@ -31,6 +31,14 @@ void tide_census(enum tide_census_reason reason)
 {
 	(void)reason;
 }
+uint64_t tide_census_last(uint64_t *ret_bytes)
+{
+	*ret_bytes = 0;
+	return UINT64_MAX;
+}
+void tide_census_is_gone(void)
+{
+}
 bool tide_python_census_is_poor(void)
 {
 	return false;
