@@ -124,8 +124,8 @@ static inline void memlog_define_sites(struct mklog *m)
 	mklog_define(m, TIDE_DEF_SITES, buf, (size_t)(out - buf));
 }
 
-/* Part `part` of pass `pass`: some blocks that live, some that died, and sums. `upto` events of each lane are in it; 0: it is not
- * the last part. */
+/* Part `part` of pass `pass`: some blocks that live, some that died, inherited ones that are gone, and sums. `upto` events of
+ * each lane are in it; 0: it is not the last part. */
 static inline void memlog_put_carried(struct mklog *m, uint32_t pass, uint32_t part, uint64_t upto)
 {
 	struct tide_carry_block block[24];
@@ -138,6 +138,7 @@ static inline void memlog_put_carried(struct mklog *m, uint32_t pass, uint32_t p
 							 .site = count % (MEMLOG_SITES + 1),
 							 .op = count % 11 == 10 ? TIDE_CARRY_DIED : count % 2};
 	out = tide_carry_put_blocks(buf, block, count, TIDE_CARRY_SHIFT_FRESH);
+	out = tide_carry_put_gone(out, (uint64_t[]){0x1230, 0x7f0000000010 + pass, 0x7f0000002000}, 3);
 	for (uint32_t i = 0; i < MEMLOG_SITES; i++)
 		s = tide_put_varint(tide_put_varint(tide_put_varint(s, i != 0), 40 * pass + i), 4000 * pass);
 	*out++ = TIDE_CARRY_SUMS;
@@ -148,7 +149,8 @@ static inline void memlog_put_carried(struct mklog *m, uint32_t pass, uint32_t p
 			s = tide_put_varint(tide_put_varint(s, i != 0), upto);
 		*out++ = TIDE_CARRY_MARKS;
 		out = mklog_bytes(out, sums, (size_t)(s - sums));
-		struct tide_carry_totals totals = {.events = m->o.lanes * upto, .allocs = upto, .frees = upto / 2};
+		struct tide_carry_totals totals = {
+			.events = m->o.lanes * upto, .allocs = upto, .frees = upto / 2, .deaths = TIDE_DEATHS_ALL};
 		out = tide_carry_put_totals(out, &totals);
 	}
 	struct tide_frame f = {.kind = TIDE_FRAME_CARRY,
