@@ -38,14 +38,14 @@ void tide_shadow_fork_child(void)
 /* A byte with a tag of our set is an ancestor's: what we allocated until now is young. So is what has the other young tag. */
 static void settle_chunk(_Atomic uint8_t *chunk)
 {
-	uint8_t theirs = (uint8_t)(2 * TIDE_TAG_YOUNG + 1 - tide_shadow.young);
+	uint8_t theirs = (uint8_t)(2 * TIDE_TAG_YOUNG + 1 - tide_shadow.young), own = (uint8_t)(tide_shadow.base + 1);
 	for (size_t i = 0; i < CHUNK; i += sizeof(uint64_t)) {
-		if (atomic_load_explicit((_Atomic uint64_t *)(chunk + i), memory_order_relaxed) == 0)
-			continue;
-		for (size_t k = i; k < i + sizeof(uint64_t); k++) {
-			uint8_t tag = atomic_load_explicit(&chunk[k], memory_order_relaxed);
-			if ((uint8_t)(tag - 1 - tide_shadow.base) < A_SET || tag == theirs)
-				atomic_compare_exchange_strong_explicit(&chunk[k], &tag, tide_shadow.others,
+		uint64_t word = atomic_load_explicit((_Atomic uint64_t *)(chunk + i), memory_order_relaxed);
+		for (unsigned k; word; word &= ~(UINT64_C(0xff) << 8 * k)) {
+			k = (unsigned)__builtin_ctzll(word) / 8;
+			uint8_t tag = (uint8_t)(word >> 8 * k);
+			if (tide_tag_is_of(tag, own) || tag == theirs)
+				atomic_compare_exchange_strong_explicit(&chunk[i + k], &tag, tide_shadow.others,
 									memory_order_relaxed, memory_order_relaxed);
 		}
 	}

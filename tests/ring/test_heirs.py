@@ -1,7 +1,9 @@
 """A forked child whose own log has wrapped, many times, still tells which of the blocks it inherited live: by the frees of such that were overwritten."""
 import os
 import random
+import re
 import signal
+import struct
 import subprocess
 import time
 
@@ -10,6 +12,7 @@ import pytest
 import harness
 
 FAULTS = harness.BUILD / "libtidemark_faults.so"
+CARRY = 3  # a frame's kind
 PLACES = ("take_a", "take_b", "take_c", "change")
 
 
@@ -90,19 +93,20 @@ def test_three_generations(tmp_path, seed):
         assert sum(expected.values()) > 1_000_000 and by_place(log) == expected, generation
 
 
-def killed(tmp_path, seed, generations, size, more=None):
+def killed(tmp_path, seed, generations, size, blocks=2000, seconds=None):
+    """The log and the account of the last generation's process, killed at some time."""
     logs = tmp_path / str(seed)
     logs.mkdir()
     chance = random.Random(seed)
-    program = subprocess.Popen([str(harness.PROGRAMS / "fork_heirs"), str(logs / "account"), "2000", str(generations), "3000", str(seed), "forever"],
-                               env=harness.environment(logs, TIDEMARK_SIZE=size, **(more or {})))
+    program = subprocess.Popen([str(harness.PROGRAMS / "fork_heirs"), str(logs / "account"), str(blocks), str(generations), "3000", str(seed),
+                                "forever"], env=harness.environment(logs, TIDEMARK_SIZE=size))
     last = 0
     while not last:
         time.sleep(0.01)
         assert program.poll() is None
         path = logs / "account"
         last = Account(path).pid(generations - 1) if path.exists() and path.stat().st_size and any(path.read_bytes()[:8]) else 0
-    time.sleep(chance.uniform(0, 1.5))
+    time.sleep(seconds or chance.uniform(0, 1.5))
     os.kill(last, signal.SIGKILL)
     assert program.wait(60) == 0
     account = Account(logs / "account")
@@ -129,3 +133,50 @@ def test_killed_at(tmp_path, place, times):
     log = log_of(tmp_path, account, 1)
     assert harness.answer("report", log, codes=(0, 3))["process"]["end"] == "killed", "it never came there"
     check(log, account, 1)
+
+
+def test_sampled(tmp_path):
+    """Of the parent's sample at the fork, those that still live and no others."""
+    done = harness.run([harness.PROGRAMS / "fork_heirs", tmp_path / "account", 3000, 2, 60000, 5], logs=tmp_path,
+                       env={"TIDEMARK_SIZE": "256K", "TIDEMARK_SAMPLE": "4K"})
+    assert done.returncode == 0, done.stderr
+    account = Account(tmp_path / "account")
+    log = log_of(tmp_path, account, 1)
+    assert harness.answer("report", log)["coverage"]["inheritance"]["known"] == "whole"
+    assert harness.answer("report", log)["coverage"]["evicted"] > 100_000
+    sample = own(harness.live_blocks(log_of(tmp_path, account, 0)))
+    inherited = own(harness.live_blocks(log, inherited=True)) - own(harness.live_blocks(log))
+    expected = {s[:2] for s in account.of[1][1] if s[2] == 1 and s[3] // 4 == 0} & sample
+    assert len(sample) > 500 and len(expected) > 100 and inherited == expected
+
+
+def test_more_deaths_than_there_is_room_for(tmp_path):
+    """Is said; and no block that lives is missing."""
+    log, account = killed(tmp_path, 0, 2, "256K", blocks=40000, seconds=4)
+    live, running = account.live(1)
+    assert len(live) < 5000
+    coverage = harness.answer("report", log, codes=(0, 3))["coverage"]
+    told = coverage["inheritance"]
+    assert (told["known"], told["reason"]) == ("unsure", "this log no longer tells what of it was freed")
+    assert coverage["uncertain_bytes"] > 0 and coverage["double_allocations"] == coverage["lost"] == 0
+    assert len(live - own(harness.live_blocks(log, inherited=True))) <= len(running)
+    assert "no longer tells" in harness.tidemark("report", log, codes=(0, 3))
+
+
+def test_damaged_where_deaths_are_told(tmp_path):
+    """A frame of what was carried over is gone: nobody says that it is known what was inherited."""
+    log, account = killed(tmp_path, 1, 2, "256K")
+    whole, unsure, frames = log.read_bytes(), 0, []
+    for at in (m.start() for m in re.finditer(re.escape(b"\xf3]FRAME1"), whole)):
+        header, kind = struct.unpack_from("<IH", whole, at + 16)
+        of_pass, blocks, last = struct.unpack_from("<QQI", whole, at + 56)
+        if kind == CARRY and not blocks and not last:
+            frames.append((of_pass, at, header))
+    for _, at, header in sorted(frames, reverse=True):
+        if unsure < 3:
+            log.write_bytes(whole[:at + header] + bytes([whole[at + header] ^ 1]) + whole[at + header + 1:])
+            report = harness.answer("report", log, codes=(0, 3))
+            if report["coverage"]["damaged"]:  # else it was carried on since
+                assert report["coverage"]["inheritance"]["known"] == "unsure" and report["coverage"]["uncertain_bytes"] > 0
+                unsure += 1
+    assert unsure == 3
