@@ -103,14 +103,14 @@ def test_a_link_of_the_chain_is_missing(tmp_path):
 
 
 def test_parent_wrapped_before_the_fork(tmp_path):
-    """What was carried over by then is told of like all else."""
-    held = generations(tmp_path, 2, before=120000, TIDEMARK_SIZE="256K")
-    assert harness.answer("report", held[0][0])["coverage"]["evicted"] > 0
-    assert known(held[1][0]) == {"known": "whole", "reason": None}
-    live = own(harness.live_blocks(held[1][0], inherited=True))
-    assert live == held[1][1]  # it wrapped too, and freed some of its inheritance in what was overwritten
-    report = harness.answer("report", held[1][0])
-    assert report["coverage"]["evicted"] > 0 and report["coverage"]["uncertain_bytes"] == 0
+    """What was carried over by then is told of like all else. They all wrapped, and freed some of their inheritance in what was overwritten."""
+    held = generations(tmp_path, 4, before=120000, TIDEMARK_SIZE="256K")
+    for log, blocks in held:
+        assert own(harness.live_blocks(log, inherited=True)) == blocks
+        report = harness.answer("report", log)
+        assert report["coverage"]["evicted"] > 0 and report["coverage"]["uncertain_bytes"] == 0
+    for log, _ in held[1:]:
+        assert known(log) == {"known": "whole", "reason": None}
 
 
 def test_parent_wrapped_after_the_fork(tmp_path):
