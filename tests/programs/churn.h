@@ -1,4 +1,4 @@
-/* churn.h - blocks that live shortly, in an order that is the same each time; none is left. */
+/* churn.h - blocks that live shortly, in an order that is the same each time; none is left. By any number of threads. */
 #ifndef TIDE_TESTS_CHURN_H
 #define TIDE_TESTS_CHURN_H
 
@@ -7,7 +7,7 @@
 
 static inline void churn(uint64_t operations)
 {
-	static void *volatile slot[64];
+	static _Thread_local void *volatile slot[64];
 	uint64_t state = 88172645463325252u;
 	for (uint64_t i = 0; i < operations; i++) {
 		state ^= state << 13;

@@ -1,16 +1,18 @@
 /*
  * Forked processes that each free some of what they inherited, in some order, and go on until their log has wrapped.
  *
- * usage: fork_heirs ACCOUNT BLOCKS GENERATIONS CHURN SEED [forever]
+ * usage: fork_heirs ACCOUNT BLOCKS GENERATIONS CHURN SEED [THREADS]
  *
  * The first process takes BLOCKS blocks, at three places; each later one is the only child of the one before, and takes a tenth as many. Every process but the
  * first frees some of all there are: at once, later, by realloc, and after its log has wrapped; a realloc that fails leaves its block. Between frees it makes
- * CHURN short-lived blocks. Then it forks the next and waits for it. The last one starts again with what is left; with `forever` it does not end.
+ * CHURN short-lived blocks. Then it forks the next and waits for it. With THREADS the last one does not end: so many threads
+ * free what is left, each its share, and make short-lived blocks.
  *
  * ACCOUNT, a file of 64-bit words that outlives the processes: BLOCKS, slots, GENERATIONS; then for each process a word that is its pid, and for each
  * slot four: address, size, state (0 nothing, 1 live, 2 a call about it is running), and where it was made: the process' number * 4 + the place's.
  */
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,15 +30,16 @@ static struct {
 	uint64_t *words;
 	uint64_t blocks, slots, generations, churn, generation;
 	struct slot *slot; /* of this process */
-	uint64_t state;
 } the;
+static _Thread_local uint64_t state;
+static uint64_t threads;
 
 static uint64_t random_next(void)
 {
-	the.state ^= the.state << 13;
-	the.state ^= the.state >> 7;
-	the.state ^= the.state << 17;
-	return the.state >> 11;
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return state >> 11;
 }
 
 static struct slot *slots_of(uint64_t generation)
@@ -129,13 +132,16 @@ static void live(void)
 	}
 }
 
-/* All that is left dies, one by one; what this process takes meanwhile lives shortly. */
-static void go_on(void)
+/* All that is left of the share dies, one by one; what is taken meanwhile lives shortly. */
+static void *go_on(void *share)
 {
-	for (uint64_t i = 0;; i++) {
-		change(&the.slot[i % the.slots]);
+	uint64_t first = (uintptr_t)share;
+	state = (first + 1) * UINT64_C(0x9e3779b97f4a7c15);
+	for (uint64_t i = first;; i = i + threads < the.slots ? i + threads : first) {
+		change(&the.slot[i]);
 		churn(200);
 	}
+	return NULL;
 }
 
 static int begin_account(const char *path)
@@ -159,11 +165,12 @@ int main(int argc, char **argv)
 	the.blocks = argc > 5 ? strtoull(argv[2], NULL, 10) : 0;
 	the.generations = argc > 5 ? strtoull(argv[3], NULL, 10) : 0;
 	if (the.blocks < 100 || the.generations < 2 || the.generations > 16) {
-		fprintf(stderr, "usage: fork_heirs ACCOUNT BLOCKS GENERATIONS CHURN SEED [forever]\n");
+		fprintf(stderr, "usage: fork_heirs ACCOUNT BLOCKS GENERATIONS CHURN SEED [THREADS]\n");
 		return 2;
 	}
 	the.churn = strtoull(argv[4], NULL, 10);
-	the.state = strtoull(argv[5], NULL, 10) * UINT64_C(0x9e3779b97f4a7c15) | 1;
+	threads = argc > 6 ? strtoull(argv[6], NULL, 10) : 0;
+	state = strtoull(argv[5], NULL, 10) * UINT64_C(0x9e3779b97f4a7c15) | 1;
 	the.slots = the.blocks + (the.generations - 1) * (the.blocks / 10);
 	if (begin_account(argv[1]) != 0)
 		return 2;
@@ -174,8 +181,12 @@ int main(int argc, char **argv)
 		the.slot = own;
 		live();
 		if (the.generation + 1 == the.generations) {
-			if (argc > 6)
-				go_on();
+			for (uint64_t i = 1; i < threads; i++) {
+				pthread_t thread;
+				pthread_create(&thread, NULL, go_on, (void *)(uintptr_t)i);
+			}
+			if (threads)
+				go_on(NULL);
 			_exit(0);
 		}
 		int status;
