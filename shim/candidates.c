@@ -65,7 +65,8 @@ static struct {
 	uint32_t in_use;
 	struct known known[TIDE_SEGMENTS_MAX];
 	struct latest *latest;
-	uint64_t *frame; /* a bit for each unit of TIDE_FRAME_ALIGN in the ring: a frame that is known begins there */
+	/* a bit for each unit of TIDE_FRAME_ALIGN in the ring: of a frame that begins there is known what is of its first epoch, of its second */
+	uint64_t *frame, *second;
 	struct sweep sweep;
 	uint32_t over;                /* the last epoch that was looked through for the first time, or is */
 	_Atomic uint8_t spoiled[256]; /* by tag */
@@ -81,12 +82,13 @@ void tide_candidates_init(void)
 	uint32_t pages = (uint32_t)(tide_logfile.geometry.ring_len / RING_SHARE / sizeof(struct page));
 	pool.pages = pages < PAGES_LEAST ? PAGES_LEAST : pages < PAGES_MOST ? pages : PAGES_MOST;
 	size_t len = (pool.pages + 1) * sizeof(struct page);
-	uint8_t *memory = tide_sys_memory(len + LATEST * sizeof *pool.latest + frame_words() * sizeof *pool.frame);
+	uint8_t *memory = tide_sys_memory(len + LATEST * sizeof *pool.latest + 2 * frame_words() * sizeof *pool.frame);
 	if (!memory)
 		return;
 	pool.page = (struct page *)memory;
 	pool.latest = (struct latest *)(memory + len);
 	pool.frame = (uint64_t *)(pool.latest + LATEST);
+	pool.second = pool.frame + frame_words();
 	pool.fresh = 1;
 }
 
@@ -103,8 +105,8 @@ void tide_candidates_fork_child(void)
 	memset(pool.known, 0, sizeof pool.known);
 	for (uint32_t i = 0; i < 256; i++)
 		atomic_store_explicit(&pool.spoiled[i], 0, memory_order_relaxed);
-	for (size_t i = 0; pool.page && i < frame_words(); i++)
-		if (pool.frame[i]) /* reads break no page in two */
+	for (size_t i = 0; pool.page && i < 2 * frame_words(); i++) /* and `second` */
+		if (pool.frame[i])                                  /* reads break no page in two */
 			pool.frame[i] = 0;
 }
 
@@ -151,7 +153,7 @@ static struct known *known_of(uint32_t epoch)
 	return &pool.known[epoch % TIDE_SEGMENTS_MAX];
 }
 
-/* There is room: tide_candidates_prepare saw to it. */
+/* There is room: tide_candidates_add saw to it. */
 static struct page *room_in(struct list *list, const struct known *k, uint32_t *ret_number)
 {
 	if (!list->last || pool.page[list->last].count == A_PAGE)
@@ -248,19 +250,13 @@ static void make_room(uint32_t pages)
 	}
 }
 
-bool tide_candidates_prepare(const struct tide_digest *d, const struct tide_raw *raw)
+void tide_candidates_learn(const struct tide_digest *d, const struct tide_raw *raw)
 {
-	bool all = d->on;
-	uint32_t pages = (d->count + d->sites) / A_PAGE + 4;
-	if (pool.page && all)
-		make_room(pages);
-	if (!all || left() < pages)
-		return false;
-	for (uint32_t i = 0; i < d->sites && all; i++)
-		all = tide_sites_known(d->site[i].hash);
-	if (!all)
+	uint32_t i = 0;
+	while (i < d->sites && tide_sites_known(d->site[i].hash))
+		i++;
+	if (i < d->sites)
 		tide_evict_learn(raw);
-	return true;
 }
 
 static uint64_t unit_of_frame(const struct tide_frame *f)
@@ -291,35 +287,55 @@ static struct latest *latest_of(const struct tide_digest_block *b)
 }
 _Static_assert(LATEST == UINT64_C(1) << 14, "latest_of");
 
-/* Of an address that was given out again within the epoch one is kept, the later one. */
-static void add_block(struct known *k, const struct tide_digest_block *b)
+/* Of an address that was given out again within the epoch one is kept, the later one. True: there is another, or there was. */
+static bool is_there(const struct known *k, const struct latest *l, const struct tide_digest_block *b)
 {
-	uint64_t unit = b->key >> TIDE_DIGEST_SITE_BITS;
-	uint32_t what = (uint32_t)unit ^ k->epoch << 24;
-	struct latest *l = latest_of(b);
-	if (l->what == what) {
-		struct page *p = &pool.page[l->where / 64];
-		struct tide_digest_block *old = &p->u.block[l->where % 64];
-		if (p->epoch == k->epoch && !p->is_sums && l->where % 64 < p->count &&
-		    old->key >> TIDE_DIGEST_SITE_BITS == unit) {
-			if ((int32_t)b->when >> 1 >= (int32_t)old->when >> 1)
-				*old = *b;
-			return;
-		}
-	}
-	uint32_t number;
-	struct page *p = room_in(&k->blocks, k, &number);
-	*l = (struct latest){what, number * 64 + p->count};
-	p->u.block[p->count++] = *b;
+	struct page *p = &pool.page[l->where / 64];
+	struct tide_digest_block *old = &p->u.block[l->where % 64];
+	if (p->epoch != k->epoch || p->is_sums || l->where % 64 >= p->count ||
+	    (old->key ^ b->key) >> TIDE_DIGEST_SITE_BITS)
+		return false;
+	if ((int32_t)b->when >> 1 >= (int32_t)old->when >> 1)
+		*old = *b;
+	return true;
 }
-_Static_assert(A_PAGE < 64, "add_block");
+_Static_assert(A_PAGE < 64, "is_there");
 
-static struct known *begin_known(const struct tide_digest *d, uint32_t epoch)
+/* Sites have become numbers, and times count from the epoch's base, which is `shift` before the digest's. */
+static void add_blocks(struct known *k, const struct tide_digest *d, const uint32_t *site, int32_t shift)
 {
-	struct known *k = known_of(epoch);
-	if (k->epoch != epoch) /* the one that was here was dropped */
-		*k = (struct known){.epoch = epoch, .base = d->base};
+	uint32_t page;
+	struct page *p = d->count ? room_in(&k->blocks, k, &page) : NULL;
+	for (uint32_t i = 0; i < d->count; i++) {
+		struct tide_digest_block b = d->block[i];
+		uint32_t place = b.key & ((1u << TIDE_DIGEST_SITE_BITS) - 1);
+		uint32_t what = (uint32_t)(b.key >> TIDE_DIGEST_SITE_BITS) ^ k->epoch << 24;
+		struct latest *l = latest_of(&b);
+		b.key = b.key - place + site[place];
+		b.when += (uint32_t)(shift * 2);
+		if (i + AHEAD < d->count)
+			__builtin_prefetch(latest_of(&d->block[i + AHEAD]), 1);
+		if (l->what == what && is_there(k, l, &b))
+			continue;
+		if (p->count == A_PAGE)
+			p = room_in(&k->blocks, k, &page);
+		*l = (struct latest){what, page * 64 + p->count};
+		p->u.block[p->count++] = b;
+	}
+}
+
+static struct known *begin_known(const struct tide_digest *d)
+{
+	struct known *k = known_of(d->epoch);
+	if (k->epoch != d->epoch) /* the one that was here was dropped */
+		*k = (struct known){.epoch = d->epoch, .base = d->base};
 	return k;
+}
+
+static void know_frame(const struct tide_digested *of)
+{
+	uint64_t at = unit_of_frame(of->frame);
+	(of->is_second ? pool.second : pool.frame)[at / 64] |= UINT64_C(1) << (at % 64);
 }
 
 /* A lane that slept for a lap with a full block seals it when its epoch is gone, or half gone through: what the pass asked is answered. */
@@ -328,11 +344,15 @@ static bool is_too_late(uint32_t epoch)
 	return epoch <= tide_survive_done() || (tide_pass.phase != TIDE_PASS_NONE && epoch <= tide_pass.epoch);
 }
 
-void tide_candidates_add(const struct tide_digest *d, const struct tide_frame *f)
+void tide_candidates_add(const struct tide_digest *d, const struct tide_digested *of)
 {
-	if (is_too_late(f->epoch))
+	uint32_t pages = (d->count + d->sites) / A_PAGE + 4;
+	if (!pool.page || is_too_late(d->epoch))
 		return;
-	struct known *k = begin_known(d, f->epoch);
+	make_room(pages);
+	if (left() < pages)
+		return;
+	struct known *k = begin_known(d);
 	int64_t shift = (int64_t)(d->base - k->base);
 	if (shift > INT32_MAX / 4 || shift < -(INT32_MAX / 4))
 		return; /* an epoch of many seconds: nobody is in a hurry */
@@ -344,18 +364,9 @@ void tide_candidates_add(const struct tide_digest *d, const struct tide_frame *f
 		number[i] = tide_sites_find(d->site[i].hash);
 		add_sum(k, number[i], &d->site[i]);
 	}
-	for (uint32_t i = 0; i < d->count; i++) {
-		struct tide_digest_block b = d->block[i];
-		uint32_t place = b.key & ((1u << TIDE_DIGEST_SITE_BITS) - 1);
-		b.key = b.key - place + number[place];
-		b.when += (uint32_t)((int32_t)shift * 2);
-		if (i + AHEAD < d->count)
-			__builtin_prefetch(latest_of(&d->block[i + AHEAD]));
-		add_block(k, &b);
-	}
-	k->frees += f->events - d->taken - d->others;
-	uint64_t at = unit_of_frame(f);
-	pool.frame[at / 64] |= UINT64_C(1) << (at % 64);
+	add_blocks(k, d, number, (int32_t)shift);
+	k->frees += of->events - (d->taken - d->first) - d->others;
+	know_frame(of);
 }
 
 void tide_candidates_spoil(uint8_t tag)
@@ -378,6 +389,12 @@ bool tide_candidates_have(const struct tide_frame *f)
 {
 	uint64_t at = unit_of_frame(f);
 	return pool.frame[at / 64] >> (at % 64) & 1;
+}
+
+bool tide_candidates_have_second(const struct tide_frame *f)
+{
+	uint64_t at = unit_of_frame(f);
+	return pool.second[at / 64] >> (at % 64) & 1;
 }
 
 static void use_blocks(const struct known *k, const struct page *p, void (*use)(const struct tide_carry_block *))
@@ -430,7 +447,9 @@ bool tide_candidates_take(uint32_t epoch, const struct tide_candidates_use *use)
 static void forget_frames(uint32_t epoch)
 {
 	size_t words = tide_logfile.geometry.segment_len / TIDE_FRAME_ALIGN / 64; /* whole ones: pages of the file */
-	memset(&pool.frame[(epoch - 1) % tide_ring_segments() * words], 0, words * sizeof *pool.frame);
+	size_t from = (epoch - 1) % tide_ring_segments() * words;
+	memset(&pool.frame[from], 0, words * sizeof *pool.frame);
+	memset(&pool.second[from], 0, words * sizeof *pool.second);
 }
 
 void tide_candidates_drop(uint32_t epoch)

@@ -28,10 +28,16 @@ struct tide_raw {
 	size_t len;
 	uint64_t ticks;
 };
-/* Before a block is packed. False: its digest cannot be used. */
-bool tide_candidates_prepare(const struct tide_digest *, const struct tide_raw *);
-/* The block has become this frame. */
-void tide_candidates_add(const struct tide_digest *, const struct tide_frame *);
+/* Before a block is packed: numbers the sites of a digest of it. */
+void tide_candidates_learn(const struct tide_digest *, const struct tide_raw *);
+/* What has become of the block that a digest is of. */
+struct tide_digested {
+	const struct tide_frame *frame;
+	uint32_t events; /* of the digest's epoch */
+	bool is_second;  /* others are of an earlier one */
+};
+/* Takes over a digest that is closed, if there is room. */
+void tide_candidates_add(const struct tide_digest *, const struct tide_digested *);
 
 /* A block with this shadow byte was thought dead for a while: who looked meanwhile was wrong. Any thread. */
 void tide_candidates_spoil(uint8_t tag);
@@ -41,8 +47,9 @@ void tide_candidates_spoil(uint8_t tag);
 bool tide_candidates_usable(uint32_t epoch);
 /* Frees and first halves of reallocs among what is known. */
 uint64_t tide_candidates_frees(uint32_t epoch);
-/* The frame is among what is known. */
+/* What is in the frame of the epoch that it was begun in is among what is known; of the next epoch that is in it. */
 bool tide_candidates_have(const struct tide_frame *);
+bool tide_candidates_have_second(const struct tide_frame *);
 /* Hands a page of what is known to the pass, and forgets it. False: there is no more. */
 struct tide_candidates_use {
 	void (*sum)(uint32_t site, uint64_t allocs, uint64_t bytes);

@@ -8,14 +8,17 @@
 /* So many allocations are noted at once at most, and one may come on top before the block is sealed. */
 #define ROOM (2 * TIDE_PENDING)
 #define TOGETHER 64u
+#define UNASKED 7u /* digests that are closed as they are after one of which hardly anything was dead: short blocks */
 #define NO_SITE UINT32_MAX
 
-void tide_digest_begin(struct tide_digest *d, uint8_t tag, uint64_t ticks)
+void tide_digest_begin(struct tide_digest *d, const struct tide_encoder *e, uint32_t epoch, uint8_t tag)
 {
 	d->on = true;
 	d->tag = tag;
-	d->taken = d->others = d->sites = d->count = d->looked = 0;
-	d->base = ticks >> TIDE_CARRY_SHIFT_FRESH;
+	d->epoch = epoch;
+	d->first = d->taken = e->model.allocs;
+	d->others = d->sites = d->count = d->looked = 0;
+	d->base = e->ticks >> TIDE_CARRY_SHIFT_FRESH;
 }
 
 /* The site's place; NO_SITE: there are too many. */
@@ -135,9 +138,14 @@ bool tide_digest_note(struct tide_digest *d, const struct tide_encoder *e)
 	return room;
 }
 
-void tide_digest_close(struct tide_digest *d, const struct tide_encoder *e)
+void tide_digest_close(struct tide_digest *d)
 {
-	tide_digest_note(d, e);
-	if (d->on)
-		drop_dead(d, 0);
+	uint32_t count = d->count;
+	if (d->unasked) {
+		d->unasked--;
+		return;
+	}
+	drop_dead(d, 0);
+	if (count - d->count < count / 8)
+		d->unasked = UNASKED;
 }

@@ -13,6 +13,7 @@
 #include "record.h"
 #include "ring.h"
 #include "shadow.h"
+#include "survive.h"
 #include "sys.h"
 
 /* A forked child writes this much before it gets a file: more than fork-and-exec does. */
@@ -114,7 +115,7 @@ bool tide_lanes_init(void)
 	/* without a key lanes are not given back, and threads share once all are taken: slower, never wrong */
 	lanes.has_key = lanes.all && pthread_key_create(&lanes.key, thread_ends) == 0;
 	lanes.digests =
-		tide_sys_memory(sizeof *lanes.digests * (lanes.count < DIGESTS_MOST ? lanes.count : DIGESTS_MOST));
+		tide_sys_memory(sizeof *lanes.digests * 2 * (lanes.count < DIGESTS_MOST ? lanes.count : DIGESTS_MOST));
 	return lanes.all != NULL;
 }
 
@@ -332,6 +333,32 @@ void tide_lane_leave_slowly(struct tide_lane *lane)
 	tide_self.busy = nested; /* the interrupted recording clears it */
 }
 
+static void open_digest(struct tide_lane *lane)
+{
+	bool wanted = lane->index < DIGESTS_MOST && lanes.digests && tide_candidates_wanted();
+	lane->before = NULL;
+	lane->split = 0;
+	lane->digest = wanted ? &lanes.digests[2 * lane->index] : NULL;
+	if (wanted)
+		tide_digest_begin(lane->digest, &lane->encoder, lane->epoch, lane->tag);
+}
+
+void tide_lane_split_digest(struct tide_lane *lane)
+{
+	struct tide_digest *d = lane->digest;
+	if (!d)
+		return;
+	if (lane->split) { /* a third epoch */
+		d->on = false;
+		return;
+	}
+	lane->split = lane->epoch;
+	lane->first = lane->events;
+	lane->before = d;
+	lane->digest = d + 1;
+	tide_digest_begin(lane->digest, &lane->encoder, lane->epoch, lane->tag);
+}
+
 /* The lane's next block, in the same place: what it held is in the ring by now, or lost and counted. */
 static void open_block(struct tide_lane *lane)
 {
@@ -370,11 +397,7 @@ static void open_block(struct tide_lane *lane)
 	lane->tid = tide_self.tid;
 	tide_lane_set_epoch(lane, head.epoch);
 	tide_encode_reset(&lane->encoder, head.ticks);
-	lane->digest = lane->index < DIGESTS_MOST && lanes.digests && tide_candidates_wanted()
-			       ? &lanes.digests[lane->index]
-			       : NULL;
-	if (lane->digest)
-		tide_digest_begin(lane->digest, lane->tag, head.ticks);
+	open_digest(lane);
 }
 
 void tide_lane_set_epoch(struct tide_lane *lane, uint32_t epoch)
@@ -420,10 +443,31 @@ bool tide_lane_in_hand(uint32_t index, struct tide_alloc_count told, struct tide
 	return true;
 }
 
-static bool digest_is_whole(struct tide_lane *lane, const struct tide_raw *raw)
+/* While the block's items are there. */
+static void close_digests(struct tide_lane *lane)
 {
-	tide_digest_close(lane->digest, &lane->encoder);
-	return tide_candidates_prepare(lane->digest, raw);
+	struct tide_digest *both[] = {lane->before, lane->digest};
+	struct tide_raw raw = {payload(lane), (size_t)(lane->at - payload(lane)), lane->block->ticks};
+	tide_lane_note(lane);
+	for (unsigned i = 0; i < 2; i++) {
+		if (!both[i] || !both[i]->on)
+			continue;
+		tide_digest_close(both[i]);
+		tide_candidates_learn(both[i], &raw);
+	}
+}
+
+/* The block has become this frame. */
+static void hand_over_digests(struct tide_lane *lane, const struct tide_frame *frame)
+{
+	uint32_t first = lane->split ? lane->first : 0;
+	if (lane->split)
+		tide_survive_split(frame, first, lane->split);
+	if (lane->before && lane->before->on)
+		tide_candidates_add(lane->before, &(struct tide_digested){frame, first, false});
+	if (lane->digest && lane->digest->on)
+		tide_candidates_add(lane->digest,
+				    &(struct tide_digested){frame, lane->events - first, lane->split != 0});
 }
 
 static bool seal(struct tide_lane *lane)
@@ -445,13 +489,12 @@ static bool seal(struct tide_lane *lane)
 		.ticks = b->ticks,
 		.epoch = b->epoch,
 	};
-	struct tide_raw raw = {payload(lane), (size_t)(lane->at - payload(lane)), b->ticks};
-	bool known = lane->digest && digest_is_whole(lane, &raw);
-	const struct tide_frame *frame = tide_ring_put(&head, raw.bytes, raw.len);
+	close_digests(lane);
+	const struct tide_frame *frame = tide_ring_put(&head, payload(lane), (size_t)(lane->at - payload(lane)));
 	if (!frame)
 		tide_count_loss(TIDE_LOSS_SEAL, lane->events);
-	else if (known)
-		tide_candidates_add(lane->digest, frame);
+	else
+		hand_over_digests(lane, frame);
 	TIDE_FAULT("seal-put");
 	lane->events_before += lane->events;
 	open_block(lane);

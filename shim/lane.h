@@ -41,7 +41,10 @@ struct tide_lane {
 	struct tide_py_stack python_stack;
 	struct tide_unwinder unwinder;
 	struct tide_encoder encoder;
-	struct tide_digest *digest; /* of its block; NULL: none is kept */
+	struct tide_digest *digest; /* NULL: none is kept */
+	struct tide_digest *before; /* of the block's first events, if they are of an earlier epoch */
+	uint32_t split;             /* the epoch of the block's events from number `first` on; 0: all are of one */
+	uint32_t first;
 	struct tide_kept python_kept;
 };
 
@@ -109,6 +112,9 @@ static inline void tide_lane_note(struct tide_lane *lane)
 	if (lane->digest && !tide_digest_note(lane->digest, &lane->encoder))
 		lane->end = lane->at;
 }
+
+/* The events from now on are of another epoch. */
+void tide_lane_split_digest(struct tide_lane *);
 
 /* Publishes items up to `at` as one event. */
 #ifndef TIDE_COMMIT_ORDER /* tests/unit/hammer.c: one that is too weak must be found */

@@ -125,10 +125,9 @@ __attribute__((noinline)) static uint8_t *enter_epoch(struct tide_lane *lane, ui
 	atomic_thread_fence(memory_order_seq_cst);
 	uint32_t epoch = tide_ring_epoch();
 	tide_lane_set_epoch(lane, epoch);
-	if (lane->digest)
-		lane->digest->on = false; /* events of two epochs go at different times */
 	out = tide_put_tag(out, TIDE_KIND_EPOCH);
 	out = tide_put_ticks(out, &lane->encoder, tide_ticks());
+	tide_lane_split_digest(lane);
 	lane->since_tick = 0;
 	return tide_put_varint(out, epoch);
 }

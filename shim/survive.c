@@ -28,6 +28,8 @@
 struct straddler {
 	uint32_t offset; /* in the ring, in units of TIDE_FRAME_ALIGN */
 	uint32_t begun, epoch;
+	uint32_t first,
+		second; /* if `second`: only so many events are of the epoch in which it was begun, and the next of that one */
 };
 
 /* What the end of a pass sees of a lane. */
@@ -95,13 +97,42 @@ uint32_t tide_survive_done(void)
 	return survive.done;
 }
 
+/* In the ring, in units of TIDE_FRAME_ALIGN. */
+static uint32_t place_of(const struct tide_frame *frame)
+{
+	uint64_t offset = (uint64_t)((const uint8_t *)frame - tide_logfile.base) - tide_logfile.geometry.ring_off;
+	return (uint32_t)(offset / TIDE_FRAME_ALIGN);
+}
+
+static struct straddler *straddler(uint32_t i)
+{
+	return &survive.at[(survive.first + i) % survive.cap];
+}
+
 void tide_survive_sealed(const struct tide_frame *frame, uint32_t epoch)
 {
 	if (frame->epoch == epoch || survive.count == survive.cap)
 		return; /* there is room: a lane begins its next block in this epoch */
-	uint64_t offset = (uint64_t)((const uint8_t *)frame - tide_logfile.base) - tide_logfile.geometry.ring_off;
-	survive.at[(survive.first + survive.count++) % survive.cap] =
-		(struct straddler){(uint32_t)(offset / TIDE_FRAME_ALIGN), frame->epoch, epoch};
+	*straddler(survive.count++) =
+		(struct straddler){.offset = place_of(frame), .begun = frame->epoch, .epoch = epoch};
+}
+
+/* NULL: there is none. */
+static struct straddler *straddler_at(const struct tide_frame *frame)
+{
+	for (uint32_t i = 0; i < survive.count; i++)
+		if (straddler(i)->offset == place_of(frame))
+			return straddler(i);
+	return NULL;
+}
+
+void tide_survive_split(const struct tide_frame *frame, uint32_t first, uint32_t second)
+{
+	struct straddler *s = survive.count ? straddler(survive.count - 1) : NULL;
+	if (!s || s->offset != place_of(frame))
+		return;
+	s->first = first;
+	s->second = second;
 }
 
 static void begin_pass(void)
@@ -129,11 +160,25 @@ static size_t next_known(void)
 	return 0;
 }
 
-/* All that a pass asks of the frame is known. */
-static bool pass_over(const struct tide_frame *f)
+/* Where the events end of which all that a pass asks is known; 0: it is not. `s`: the frame's, or NULL if all of it is of one epoch. */
+static uint64_t known_until(const struct tide_frame *f, const struct straddler *s)
 {
-	uint64_t *mark = &tide_pass.mark[f->lane], end = f->events_before + f->events;
-	if (f->kind != TIDE_FRAME_EVENTS || f->epoch != tide_pass.epoch || !tide_pass.knows || !tide_candidates_have(f))
+	uint64_t first = f->events_before + (s && s->second ? s->first : f->events);
+	if (!tide_pass.knows)
+		return 0;
+	if (f->epoch == tide_pass.epoch)
+		return tide_candidates_have(f) ? first : 0;
+	if (!s || !s->second || tide_pass.mark[f->lane] < first)
+		return 0;
+	if (s->second == tide_pass.epoch && tide_candidates_have_second(f))
+		return f->events_before + f->events;
+	return s->second > tide_pass.epoch ? first : 0;
+}
+
+static bool pass_over(const struct tide_frame *f, const struct straddler *s)
+{
+	uint64_t *mark = &tide_pass.mark[f->lane], end = f->kind == TIDE_FRAME_EVENTS ? known_until(f, s) : 0;
+	if (end == 0)
 		return false;
 	if (end > *mark) {
 		tide_pass.totals.events += end - *mark;
@@ -170,7 +215,9 @@ static size_t next_frame(void)
 	if (f->kind == TIDE_FRAME_CENSUS)
 		keep_census(f);
 	tide_pass.offset += tide_frame_span(f);
-	return sizeof *f + (carried || pass_over(f) ? 0 : tide_evict_frame(f));
+	if (carried || pass_over(f, f->epoch == tide_pass.epoch ? NULL : straddler_at(f)))
+		return sizeof *f;
+	return sizeof *f + tide_evict_frame(f);
 }
 
 static size_t next_carried(void)
@@ -194,14 +241,14 @@ static size_t next_straddler(void)
 		tide_pass.next = 0;
 		return 0;
 	}
-	const struct straddler *s = &survive.at[(survive.first + tide_pass.next++) % survive.cap];
+	const struct straddler *s = straddler(tide_pass.next++);
 	if (s->begun > tide_pass.epoch)
 		return 0;
 	const uint8_t *ring = tide_logfile_at(tide_logfile.geometry.ring_off);
 	const struct tide_frame *f = (const struct tide_frame *)(ring + (uint64_t)s->offset * TIDE_FRAME_ALIGN);
 	if (!tide_evict_is_frame(f, s->epoch, tide_logfile.geometry.segment_len))
 		return 0;
-	return pass_over(f) ? sizeof *f : tide_evict_frame(f);
+	return pass_over(f, s) ? sizeof *f : tide_evict_frame(f);
 }
 
 static uint32_t committed(const struct tide_block *b)

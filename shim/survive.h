@@ -29,6 +29,9 @@ uint32_t tide_survive_done(void);
 /* A frame of events was published, at `frame` in segment `epoch`. */
 void tide_survive_sealed(const struct tide_frame *frame, uint32_t epoch);
 
+/* The same frame's events from number `first` on are of epoch `second`, all others of that in which its block was begun. */
+void tide_survive_split(const struct tide_frame *frame, uint32_t first, uint32_t second);
+
 /* `written` bytes went into the ring: does as much of a pass as keeps segments free. */
 void tide_survive_work(size_t written);
 /* Does passes until so many segments are free, or it takes more than a lap. */

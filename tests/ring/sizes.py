@@ -1,4 +1,4 @@
-"""What carrying over takes, in bytes and in time: `python3 tests/ring/sizes.py [--time]` prints it. What is in bytes is the same
+"""What carrying over takes, in bytes and in time: `python3 tests/ring/sizes.py [--time [WORKLOAD...]]` prints it. What is in bytes is the same
 everywhere, and soak_sizes.py holds it; times are for a quiet machine, and are in shim/README.md."""
 import collections
 import json
@@ -97,7 +97,9 @@ LOOP = harness.PROGRAMS / "bench_loop"
 WORKLOADS = {  # and a size of the log in which it wraps, and one in which it does not
     "malloc/free loop, depth 5": ([LOOP, "tight", 40_000_000], "256K", "64M"),
     "mixed sizes, 4096 slots": ([LOOP, "mixed", 30_000_000], "64M", "1G"),
+    "mixed sizes, small log": ([LOOP, "mixed", 30_000_000], "1M", "1G"),
     "mixed sizes, long lives": ([LOOP, "lives", 20_000_000], "64M", "1G"),
+    "long lives, small log": ([LOOP, "lives", 20_000_000], "4M", "1G"),
     "bignum factoriser": ([harness.PROGRAMS / "bench_factor", 60], "256K", "64M"),
     "C, recursive, depth 14": ([harness.PROGRAMS / "bench_cubes", 300], "4M", "256M"),
 }
@@ -122,10 +124,13 @@ def eviction(argv, small, large):
 
 
 def main():
-    if "--time" in sys.argv:
-        for size, evicted, longest in longest_pieces():
+    if sys.argv[1:2] == ["--time"]:
+        only = sys.argv[2:]
+        for size, evicted, longest in longest_pieces() if not only else ():
             print(f"longest calls, {size}, {evicted} events evicted: {', '.join(f'{us:.0f}' for us in longest)} us of CPU")
         for name, (argv, small, large) in WORKLOADS.items():
+            if only and name not in only:
+                continue
             ratio, cost, evicted = eviction(argv, small, large)
             print(f"{name}: {small} over {large} {ratio:.3f} x CPU, {cost:.1f} ns an evicted event ({evicted} of them)", flush=True)
         return
