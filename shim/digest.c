@@ -21,10 +21,15 @@ void tide_digest_begin(struct tide_digest *d, const struct tide_encoder *e, uint
 	d->base = e->ticks >> TIDE_CARRY_SHIFT_FRESH;
 }
 
-/* The site's place; NO_SITE: there are too many. */
-static uint32_t site_of(struct tide_digest *d, uint64_t hash)
+static uint32_t slot_of(uint64_t hash)
 {
-	uint32_t i = (uint32_t)(hash >> 16) & (TIDE_DIGEST_SLOTS - 1);
+	return (uint32_t)(hash >> 16) & (TIDE_DIGEST_SLOTS - 1);
+}
+
+/* The site's place; NO_SITE: there are too many. */
+__attribute__((noinline)) static uint32_t find_site(struct tide_digest *d, uint64_t hash)
+{
+	uint32_t i = slot_of(hash);
 	for (uint32_t at; at = d->slot[i], at < d->sites && d->site[at].slot == i;
 	     i = (i + 1) & (TIDE_DIGEST_SLOTS - 1))
 		if (d->site[at].hash == hash)
@@ -34,6 +39,13 @@ static uint32_t site_of(struct tide_digest *d, uint64_t hash)
 	d->slot[i] = (uint16_t)d->sites;
 	d->site[d->sites] = (struct tide_digest_site){hash, 0, 0, i};
 	return d->sites++;
+}
+
+/* Mostly it is where it is looked for first; what is in a slot may be of an earlier digest. */
+static inline uint32_t site_of(struct tide_digest *d, uint64_t hash)
+{
+	uint32_t at = d->slot[slot_of(hash)];
+	return __builtin_expect(at < d->sites && d->site[at].hash == hash, 1) ? at : find_site(d, hash);
 }
 
 static uint64_t unit_of(const struct tide_digest_block *b)
@@ -84,41 +96,31 @@ static void make_room(struct tide_digest *d)
 	d->looked = d->count;
 }
 
-/* Notes those from number `from` on that are of one site, up to `end`; what is dead by now is only summed up. Returns the first of another. Sums are
- * in locals: a sum in memory is five cycles for each that is added. */
-static uint32_t note_site(struct tide_digest *d, const struct tide_encoder *e, uint32_t place, uint32_t when,
-			  uint32_t from, uint32_t end)
-{
-	uint64_t hash = d->site[place].hash, bytes = 0;
-	uint32_t i = from, count = d->count;
-	uint8_t tag = d->tag;
-	do {
-		uint64_t recent = e->model.recent[i & (TIDE_RECENT - 1)], unit = recent >> 8;
-		uint64_t size = e->pending_size[i & (TIDE_PENDING - 1)];
-		bytes += size;
-		if (tide_shadow_peek((const void *)(unit << 4)) != tag)
-			continue;
-		d->block[count++] = (struct tide_digest_block){unit << TIDE_DIGEST_SITE_BITS | place, (uint32_t)size,
-							       when | ((recent & 0xff) >= TIDE_BINS_POOL)};
-		if (size >> 32 | recent >> 52) /* an address of 2^48, or a size that does not fit */
-			d->on = false;
-	} while (++i != end && e->pending_site[i & (TIDE_PENDING - 1)] == hash);
-	d->site[place].allocs += i - from;
-	d->site[place].bytes += bytes;
-	d->count = count;
-	return i;
-}
-
+/* In locals: the compiler cannot know that the encoder's fields are not the digest's. What is dead by now is only summed up. */
 static bool note(struct tide_digest *d, const struct tide_encoder *e, uint32_t when)
 {
-	uint32_t end = e->model.allocs;
-	while (d->taken != end) {
-		uint32_t place = site_of(d, e->pending_site[d->taken & (TIDE_PENDING - 1)]);
+	uint32_t end = e->model.allocs, count = d->count;
+	uint64_t large = 0;
+	uint8_t tag = d->tag;
+	for (uint32_t i = d->taken; i != end; i++) {
+		uint64_t recent = e->model.recent[i & (TIDE_RECENT - 1)], unit = recent >> 8;
+		uint64_t size = e->pending_size[i & (TIDE_PENDING - 1)];
+		uint32_t place = site_of(d, e->pending_site[i & (TIDE_PENDING - 1)]);
 		if (place == NO_SITE)
 			return false;
-		d->taken = note_site(d, e, place, when, d->taken, end);
+		d->site[place].allocs++;
+		d->site[place].bytes += size;
+		uint32_t alive = tide_shadow_peek((const void *)(unit << 4)) == tag;
+		struct tide_digest_block *out = &d->block[count]; /* no branch that could be mispredicted */
+		out->key = unit << TIDE_DIGEST_SITE_BITS | place;
+		out->size = (uint32_t)size;
+		out->when = when | ((recent & 0xff) >= TIDE_BINS_POOL);
+		count += alive;
+		large |= size >> 32 | recent >> 52; /* an address of 2^48, or a size that does not fit */
 	}
-	return d->on;
+	d->taken = end;
+	d->count = count;
+	return large == 0;
 }
 
 bool tide_digest_note(struct tide_digest *d, const struct tide_encoder *e)
