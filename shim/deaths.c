@@ -22,11 +22,11 @@ static struct {
 
 void tide_deaths_reset(void)
 {
-	if (deaths.count) /* else its page need not be touched */
-		deaths.count = 0;
-	for (uint32_t i = 0; i < TIDE_SEGMENTS_MAX; i++)
-		if (deaths.epoch[i])
-			deaths.bytes[i] = deaths.epoch[i] = 0;
+	if (tide_pass.totals.deaths == TIDE_DEATHS_NOT_TOLD)
+		return; /* its parent made no pass: pages need not be touched */
+	deaths.count = 0;
+	memset(deaths.bytes, 0, sizeof deaths.bytes);
+	memset(deaths.epoch, 0, sizeof deaths.epoch);
 }
 
 void tide_deaths_lost(void)

@@ -14,7 +14,7 @@
 
 #include "shadow.h"
 
-/* A forked child has none yet. */
+/* A forked child has none yet. While the totals are its parent's. */
 void tide_deaths_reset(void);
 
 /* Is a free that found this tag one of an inherited block? In the first block of a lane there may be events from before

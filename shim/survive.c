@@ -83,11 +83,11 @@ void tide_survive_fork_child(void)
 			survive.look[i] = (struct look){0};
 	tide_pass.phase = TIDE_PASS_NONE;
 	tide_pass.full = false;
+	tide_deaths_reset();
 	memset(&tide_pass.totals, 0, sizeof tide_pass.totals);
 	survive.done = 0;
 	survive.first = survive.count = 0;
 	tide_carry_out_reset();
-	tide_deaths_reset();
 	tide_sites_fork_child();
 	tide_candidates_fork_child();
 }
