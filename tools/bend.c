@@ -57,6 +57,9 @@ static uint64_t mix_carried(struct tide_log *log, uint64_t d)
 	d = mix(mix(mix(d, c->totals.frees), c->totals.events), c->totals.sample_bytes);
 	for (size_t i = 0; i < c->blocks; i++)
 		d = mix(mix(mix(mix(d, c->block[i].addr), c->block[i].size), c->block[i].site), c->block[i].time_ns);
+	d = mix(d, tide_carried_tells_deaths(c));
+	for (size_t i = 0; i < c->gone_count; i++)
+		d = mix(d, c->gone[i]);
 	for (uint32_t i = 0; i < c->sites; i++) {
 		const struct tide_carried_site *s = &c->site[i];
 		d = mix_stack(log, mix_stack(log, mix(mix(d, s->allocs), s->alloc_bytes), s->native), s->python);

@@ -6,15 +6,16 @@ import harness
 import pytest
 
 STEP = int(os.environ.get("TIDEMARK_TEST_BEND_STEP", "61"))  # 1: every byte and bit
-LOGS = {"whole": (100, 3000), "wrapped": (300, 200000)}
+LOGS = {"whole": ("wrap_sites", 100, 3000), "wrapped": ("wrap_sites", 300, 200000), "heir": ("fork_heirs", "account", 1000, 2, 4000, 1)}
 
 
 def bend(tmp_path, name, *how):
-    done = harness.run([harness.PROGRAMS / "wrap_sites", *LOGS[name]], logs=tmp_path, env={"TIDEMARK_SIZE": "256K"})
+    program, *arguments = LOGS[name]
+    done = harness.run([harness.PROGRAMS / program, *arguments], logs=tmp_path, env={"TIDEMARK_SIZE": "256K"}, cwd=tmp_path)
     assert done.returncode == 0
-    log = harness.only_log(tmp_path)
+    log = max(harness.logs_in(tmp_path), key=lambda path: harness.answer("info", path)["coverage"]["events"])  # an heir's: the child's
     coverage = harness.answer("report", log)["coverage"]
-    assert (coverage["evicted"] > 0) == (name == "wrapped") and coverage["lost"] == 0, coverage
+    assert (coverage["evicted"] > 0) == (name != "whole") and coverage["lost"] == 0, coverage
     bent = harness.run([harness.BUILD / "tools" / "bend", log, *how], timeout=7200)
     assert bent.returncode == 0, bent.stdout.decode() + bent.stderr.decode()
     assert b"out of scope 0, silent 0, wrong sums 0" in bent.stdout  # it exited: every event is under a checksum
