@@ -180,7 +180,7 @@ __attribute__((constructor)) static void wake(void)
 }
 
 /* What the parent had recorded before the fork, lane by lane, so that a reader can tell what was inherited. */
-static void define_lineage(const uint64_t *events, uint32_t lanes, uint8_t *buf, size_t cap)
+static void define_lineage(const uint64_t *events, uint32_t lanes, uint64_t ticks, uint8_t *buf, size_t cap)
 {
 	struct tide_out out = tide_out_of(buf, cap);
 	while (lanes > 0 && events[lanes - 1] == 0)
@@ -188,13 +188,14 @@ static void define_lineage(const uint64_t *events, uint32_t lanes, uint8_t *buf,
 	tide_out_varint(&out, lanes);
 	for (uint32_t i = 0; i < lanes; i++)
 		tide_out_varint(&out, events[i]);
+	tide_out_varint(&out, ticks);
 	tide_define(TIDE_DEF_LINEAGE, &(struct tide_part){buf, tide_out_len(&out)}, 1);
 }
 
 static bool adopt(void)
 {
 	uint32_t lanes = tide_logfile.geometry.lanes;
-	size_t events_len = lanes * sizeof(uint64_t), text_len = (lanes + 1) * (size_t)TIDE_VARINT_MAX;
+	size_t events_len = lanes * sizeof(uint64_t), text_len = (lanes + 2) * (size_t)TIDE_VARINT_MAX;
 	uint8_t *scratch =
 		tide_sys_mmap(events_len + text_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (!scratch)
@@ -211,10 +212,10 @@ static bool adopt(void)
 		tide_record_fork_child();
 		tide_unwind_fork_child();
 		tide_python_fork_child();
-		tide_lanes_fork_child((uint64_t *)scratch);
+		uint64_t ticks = tide_lanes_fork_child((uint64_t *)scratch);
 		define_process();
 		define_allocator();
-		define_lineage((uint64_t *)scratch, lanes, scratch + events_len, text_len);
+		define_lineage((uint64_t *)scratch, lanes, ticks, scratch + events_len, text_len);
 		tide_modules_again();
 	}
 	tide_sys_munmap(scratch, events_len + text_len);

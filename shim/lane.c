@@ -119,8 +119,9 @@ bool tide_lanes_init(void)
 	return lanes.all != NULL;
 }
 
-void tide_lanes_fork_child(uint64_t *events)
+uint64_t tide_lanes_fork_child(uint64_t *events)
 {
+	uint64_t ticks = UINT64_MAX;
 	for (uint32_t i = 0; i < lanes.count; i++) {
 		if (events)
 			events[i] = 0;
@@ -135,6 +136,7 @@ void tide_lanes_fork_child(uint64_t *events)
 				tide_unlock(&lane->lock);
 			continue;
 		}
+		ticks = lane->encoder.ticks < ticks ? lane->encoder.ticks : ticks;
 		lane->block = NULL;
 		lane->at = lane->end = NULL;
 		lane->tid = 0;
@@ -148,6 +150,7 @@ void tide_lanes_fork_child(uint64_t *events)
 	tide_self.lane = NULL;
 	tide_self.other = NULL;
 	tide_self.tid = 0;
+	return ticks == UINT64_MAX ? 0 : ticks;
 }
 
 void tide_lanes_have_log(void)

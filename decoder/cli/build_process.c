@@ -52,7 +52,7 @@ json_t *tide_build_format(const struct tide_log *log)
 /* null for what is no forked child. */
 static json_t *inheritance(const struct tide_analysis *a)
 {
-	static const char *const known[] = {"", "whole", "unsure"};
+	static const char *const known[] = {"", "whole", "some", "unsure"};
 	if (!a || a->heir == TIDE_HEIR_NONE)
 		return json_null();
 	bool told = a->heir <= TIDE_HEIR_UNSURE;

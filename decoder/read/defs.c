@@ -192,6 +192,7 @@ static int parse_lineage(struct tide_defs *d, struct tide_in *in)
 	free(d->lineage);
 	d->lineage = events;
 	d->lineage_lanes = (uint32_t)lanes;
+	d->lineage_ticks = tide_in_left(in) ? tide_get_varint(in) : 0;
 	return 1;
 }
 

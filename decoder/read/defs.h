@@ -37,6 +37,7 @@ struct tide_defs {
 	uint32_t pystack_records, pystack_records_cap;
 	uint64_t *lineage; /* NULL: none */
 	uint32_t lineage_lanes;
+	uint64_t lineage_ticks;
 	uint32_t end; /* enum tide_end; TIDE_END_NONE: did not, or it was taken back */
 	uint32_t end_status;
 	uint64_t end_ns, end_ticks;

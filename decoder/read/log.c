@@ -74,7 +74,8 @@ static void fill_process(struct tide_log *log)
 	p->end_status = d->end_status;
 	p->start_ns = p->super.mono_ns;
 	p->end_ns = d->end != TIDE_END_NONE ? d->end_ns : last_seen_ns(log);
-	log->lineage = (struct tide_lineage){p->super.parent_uid, p->super.parent_pid, d->lineage_lanes, d->lineage};
+	log->lineage = (struct tide_lineage){p->super.parent_uid, p->super.parent_pid, d->lineage_lanes, d->lineage,
+					     d->lineage_ticks};
 	if (p->super.parent_uid == 0)
 		log->lineage = (struct tide_lineage){0};
 }
@@ -344,6 +345,11 @@ bool tide_log_reaches(const struct tide_log *log, const uint64_t *events, uint32
 	}
 	*ret_expected = expected;
 	return true;
+}
+
+uint64_t tide_log_time(struct tide_log *log, uint64_t ticks)
+{
+	return tide_clock_ns(&log->clock, ticks);
 }
 
 const struct tide_carried *tide_log_carried(const struct tide_log *log)

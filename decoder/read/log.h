@@ -145,8 +145,11 @@ struct tide_lineage {
 	int32_t parent_pid;
 	uint32_t lanes;
 	const uint64_t *events; /* NULL: lost */
+	uint64_t ticks;         /* what the parent did after the fork has no less; 0 unknown */
 };
 const struct tide_lineage *tide_log_lineage(const struct tide_log *);
+/* In CLOCK_MONOTONIC. */
+uint64_t tide_log_time(struct tide_log *, uint64_t ticks);
 
 /* ---- frame tree: a node is (parent, word); node 0 is the root, with no word ---- */
 uint32_t tide_log_node_parent(const struct tide_log *, uint32_t node);

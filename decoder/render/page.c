@@ -287,7 +287,7 @@ static void inheritance(const struct tide_sink *sink, const json_t *told)
 		fprintf(sink->out, "  %s blocks, %s, were there at the fork%s\n",
 			tide_count_text(blocks, tide_number_at(told, "blocks")),
 			tide_bytes_text(bytes, tide_number_at(told, "bytes")),
-			strcmp(tide_text_at(told, "known"), "unsure") == 0 ? ", perhaps not all that were" : "");
+			strcmp(tide_text_at(told, "known"), "whole") != 0 ? ", perhaps not all that were" : "");
 	if (tide_known_at(told, "reason"))
 		fprintf(sink->out, "  not known, or not all of it: what was inherited (%s)\n",
 			tide_text_at(told, "reason"));

@@ -20,6 +20,8 @@ const char *tide_heir_text(enum tide_heir heir)
 	static const char *const texts[] = {
 		[TIDE_HEIR_NONE] = "",
 		[TIDE_HEIR_WHOLE] = "",
+		[TIDE_HEIR_STAYED] =
+			"the parent's log was overwritten past the fork: what it has freed since then is not told of",
 		[TIDE_HEIR_UNSURE] = "an ancestor's log is missing, or lacks events from before the fork",
 		[TIDE_HEIR_NO_LOG] = "the parent's log is not here",
 		[TIDE_HEIR_UNREADABLE] = "the parent's log cannot be read",
@@ -73,16 +75,20 @@ static enum tide_status replay_until(struct tide_log *parent, const struct tide_
 	return more < 0 ? (enum tide_status)more : status;
 }
 
-/* The state's blocks, with stacks of the child's log. */
-static enum tide_status collect(struct tide_replay *r, struct tide_import *import, struct tide_heritage *ret)
+/* The state's blocks that were there by then, with stacks of the child's log. */
+static enum tide_status collect(struct tide_replay *r, struct tide_import *import, uint64_t until_ns,
+				struct tide_heritage *ret)
 {
 	uint32_t *pair = calloc(r->sites + 1ull, sizeof *pair); /* by site, plus one */
 	struct tide_block_live *block = malloc((r->blocks.used + 1) * sizeof *block);
 	size_t count = 0;
 	bool ok = pair && block;
 	ret->first_ns = UINT64_MAX;
-	for (size_t at = 0; ok && tide_blocks_next(&r->blocks, &at, &block[count]); count++) {
+	for (size_t at = 0; ok && tide_blocks_next(&r->blocks, &at, &block[count]);) {
 		struct tide_block_live *b = &block[count];
+		if (b->time_ns > until_ns)
+			continue;
+		count++;
 		const struct tide_site *site = &r->site[b->site];
 		if (!pair[b->site])
 			pair[b->site] = tide_import_pair(import, site->native, site->python) + 1;
@@ -103,7 +109,7 @@ static enum tide_status collect(struct tide_replay *r, struct tide_import *impor
 }
 
 static enum tide_status hand_over(struct tide_log *child, struct tide_log *parent, struct tide_replay *r,
-				  struct tide_heritage *ret)
+				  uint64_t until_ns, struct tide_heritage *ret)
 {
 	struct tide_import import;
 	enum tide_status status = tide_replay_finish(r, NULL);
@@ -112,10 +118,36 @@ static enum tide_status hand_over(struct tide_log *child, struct tide_log *paren
 		status = tide_import_init(&import, child, parent);
 	if (status)
 		return status;
-	status = collect(r, &import, ret);
+	status = collect(r, &import, until_ns, ret);
 	if (!status)
 		status = tide_import_definitions(&import, tide_log_process(child)->start_ns);
 	tide_import_release(&import);
+	return status;
+}
+
+/* The parent's log begins after the fork. What is carried there was live then; what of it was born before the fork, by more than the time
+ * may be wrong by, was live at the fork. */
+static enum tide_status take_what_stayed(struct tide_log *child, struct tide_log *parent,
+					 const struct tide_heritage *own, struct tide_heritage *ret)
+{
+	const struct tide_carried *carried = tide_log_carried(parent);
+	const struct tide_lineage *lineage = tide_log_lineage(child);
+	uint64_t rounded = UINT64_C(1) << TIDE_CARRY_SHIFT_OLD, start = tide_log_process(parent)->start_ns;
+	struct tide_heritage made = {.heir = TIDE_HEIR_STAYED};
+	struct tide_replay r = {.sample_bytes = tide_log_process(parent)->super.sample_bytes};
+	ret->heir = TIDE_HEIR_OVERWRITTEN;
+	if (lineage->ticks <= rounded || !carried->epoch || carried->incomplete ||
+	    (own->heir != TIDE_HEIR_NONE && (own->heir != TIDE_HEIR_WHOLE || !tide_carried_tells_deaths(carried))))
+		return TIDE_OK;
+	tide_blocks_window(&r.blocks, own->first_ns < start ? own->first_ns : start, tide_log_process(child)->start_ns);
+	enum tide_status status = prime(&r, parent, own);
+	if (!status)
+		status = tide_replay_carried(&r, carried);
+	if (!status)
+		status = hand_over(child, parent, &r, tide_log_time(parent, lineage->ticks - rounded), &made);
+	tide_replay_release(&r);
+	if (!status)
+		*ret = made;
 	return status;
 }
 
@@ -127,16 +159,14 @@ static enum tide_status take(struct tide_log *child, struct tide_log *parent, co
 	uint64_t expected, events, start = tide_log_process(parent)->start_ns;
 	struct tide_heritage made = {.in_flight_bytes = own->in_flight_bytes};
 	struct tide_replay r = {.sample_bytes = tide_log_process(parent)->super.sample_bytes};
-	if (!tide_log_reaches(parent, lineage->events, lineage->lanes, &expected)) {
-		ret->heir = TIDE_HEIR_OVERWRITTEN;
-		return TIDE_OK;
-	}
+	if (!tide_log_reaches(parent, lineage->events, lineage->lanes, &expected))
+		return take_what_stayed(child, parent, own, ret);
 	tide_blocks_window(&r.blocks, own->first_ns < start ? own->first_ns : start, tide_log_process(child)->start_ns);
 	enum tide_status status = prime(&r, parent, own);
 	if (!status)
 		status = replay_until(parent, lineage, &r, &events);
 	if (!status)
-		status = hand_over(child, parent, &r, &made);
+		status = hand_over(child, parent, &r, UINT64_MAX, &made);
 	tide_replay_release(&r);
 	if (status)
 		return status;

@@ -12,8 +12,9 @@
 #include "replay/blocks.h"
 
 enum tide_heir {
-	TIDE_HEIR_NONE,        /* not a forked child: it inherited nothing */
-	TIDE_HEIR_WHOLE,       /* every block is told of */
+	TIDE_HEIR_NONE,  /* not a forked child: it inherited nothing */
+	TIDE_HEIR_WHOLE, /* every block is told of */
+	TIDE_HEIR_STAYED, /* those are told of that the parent had still when its ring had gone on past the fork: there may be more */
 	TIDE_HEIR_UNSURE,      /* events of an ancestor are missing: there may be more, and some may be dead */
 	TIDE_HEIR_NO_LOG,      /* from here on nothing is told of. An ancestor's log is not there, */
 	TIDE_HEIR_UNREADABLE,  /* or it cannot be read, or there are too many generations, */

@@ -2,7 +2,7 @@
  * Generations of forked processes, each the only child of the one before: usage fork_generations GENERATIONS BEFORE AFTER.
  *
  * Each takes blocks, makes BEFORE short-lived ones, drops a third of all it has, also of what it inherited, and forks the next. Then it
- * drops half of what is left before the child has done anything, makes AFTER short-lived ones, and waits. Every process tells at
+ * drops half of what is left before the child has done anything, takes a few larger ones, makes AFTER short-lived ones, and waits. Every process tells at
  * its end which blocks it holds: "pid NUMBER GENERATION", and "address size" a line, addresses in hexadecimal. Sizes are 39 modulo 64.
  */
 #include <stdio.h>
@@ -13,7 +13,7 @@
 #include "churn.h"
 #include "held.h"
 
-#define TAKEN 900u /* 16 generations of these fit into HELD_MOST */
+#define TAKEN 900u /* 16 generations of these fit into HELD_MOST, and a few more */
 
 static void tell_of(long generation)
 {
@@ -48,6 +48,7 @@ int main(int argc, char **argv)
 			continue;
 		}
 		drop(2);
+		take_larger(TAKEN / 9);
 		churn(strtoull(argv[3], NULL, 10));
 		if (pid < 0 || write(go[1], &byte, 1) != 1 || waitpid(pid, &status, 0) != pid)
 			_exit(1);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define HELD_MOST 14400u
+#define HELD_MOST 14500u
 
 static struct {
 	void *block;
@@ -23,6 +23,16 @@ static inline void take(unsigned blocks, unsigned unlike)
 {
 	for (unsigned i = 0; i < blocks; i++) {
 		size_t size = (i * 7 + unlike) % 50 * 64 + 39;
+		held[held_count].block = malloc(size);
+		held[held_count++].size = size;
+	}
+}
+
+/* So many that are larger than all that `take` takes. */
+static inline void take_larger(unsigned blocks)
+{
+	for (unsigned i = 0; i < blocks; i++) {
+		size_t size = (50 + i % 8) * 64 + 39;
 		held[held_count].block = malloc(size);
 		held[held_count++].size = size;
 	}

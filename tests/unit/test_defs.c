@@ -156,6 +156,10 @@ static void lineage(void **state)
 	assert_int_equal(give(&d, TIDE_DEF_LINEAGE), 1);
 	assert_int_equal(give(&d, TIDE_DEF_LINEAGE), 1);
 	assert_true(d.lineage_lanes == 3 && d.lineage[1] == 1000 && d.lineage[2] == UINT64_MAX);
+	assert_int_equal(d.lineage_ticks, 0); /* before 1.3 */
+	num(77);
+	assert_int_equal(give(&d, TIDE_DEF_LINEAGE), 1);
+	assert_true(d.lineage_lanes == 3 && d.lineage_ticks == 77);
 	begin();
 	num(UINT64_MAX); /* lanes that cannot be there */
 	assert_int_equal(give(&d, TIDE_DEF_LINEAGE), 0);
