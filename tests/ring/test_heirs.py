@@ -93,8 +93,8 @@ def test_three_generations(tmp_path, seed):
         assert sum(expected.values()) > 1_000_000 and by_place(log) == expected, generation
 
 
-def killed(tmp_path, seed, generations, size, blocks=2000, seconds=None, threads=1):
-    """The log and the account of the last generation's process, killed at some time."""
+def killed(tmp_path, seed, generations, size, blocks=2000, left=None, threads=1):
+    """The log and the account of the last generation's process, killed at some time; or when fewer blocks than `left` live."""
     logs = tmp_path / str(seed)
     logs.mkdir()
     chance = random.Random(seed)
@@ -106,7 +106,9 @@ def killed(tmp_path, seed, generations, size, blocks=2000, seconds=None, threads
         assert program.poll() is None
         path = logs / "account"
         last = Account(path).pid(generations - 1) if path.exists() and path.stat().st_size and any(path.read_bytes()[:8]) else 0
-    time.sleep(seconds or chance.uniform(0, 1.5))
+    while left and len(Account(path).live(generations - 1)[0]) >= left:
+        time.sleep(0.2)
+    time.sleep(chance.uniform(0, 1.5))
     os.kill(last, signal.SIGKILL)
     assert program.wait(60) == 0
     account = Account(logs / "account")
@@ -152,7 +154,7 @@ def test_sampled(tmp_path):
 
 def test_more_deaths_than_there_is_room_for(tmp_path):
     """Is said; and no block that lives is missing."""
-    log, account = killed(tmp_path, 0, 2, "256K", blocks=40000, seconds=4)
+    log, account = killed(tmp_path, 0, 2, "256K", blocks=40000, left=5000)
     live, running = account.live(1)
     assert len(live) < 5000
     coverage = harness.answer("report", log, codes=(0, 3))["coverage"]
