@@ -167,6 +167,21 @@ static uint32_t home(uintptr_t code)
 	return (uint32_t)(((code >> 4) * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
 }
 
+/* Code objects that could not be defined: the log's room for that is used up. To find it out anew for each frame of each event took two thirds of
+ * the time of a Python program with a log of 1 MiB. */
+#define REFUSED 4096u
+static _Atomic uintptr_t refused[REFUSED];
+
+static _Atomic uintptr_t *refused_at(uintptr_t code)
+{
+	return &refused[home(code) & (REFUSED - 1)];
+}
+
+static bool is_refused(uintptr_t code)
+{
+	return atomic_load_explicit(refused_at(code), memory_order_relaxed) == code;
+}
+
 /* NULL: an address without code so far. */
 static struct tide_py_known *find(struct table *t, uintptr_t code)
 {
@@ -225,6 +240,8 @@ static void believe_nothing(void)
 /* The lock keeps a table that is being grown from copying what has died. */
 static void on_dealloc(void *code)
 {
+	if (is_refused((uintptr_t)code))
+		atomic_store_explicit(refused_at((uintptr_t)code), 0, memory_order_relaxed);
 	struct tide_py_known *k = find(atomic_load_explicit(&table, memory_order_acquire), (uintptr_t)code);
 	if (k && tide_lock_within(&lock)) {
 		k = find(atomic_load_explicit(&table, memory_order_relaxed), (uintptr_t)code);
@@ -265,6 +282,8 @@ static uint32_t learn(const uint8_t *code)
 		id = id_of_content(code);
 	if (id)
 		insert(t, (uintptr_t)code, id);
+	else if (t)
+		atomic_store_explicit(refused_at((uintptr_t)code), (uintptr_t)code, memory_order_relaxed);
 	tide_unlock(&lock);
 	return id;
 }
@@ -276,6 +295,8 @@ uint32_t tide_py_code_id(const uint8_t *code)
 	uint32_t id = k ? atomic_load_explicit(&k->id, memory_order_relaxed) : 0;
 	if (__builtin_expect(id && !atomic_load_explicit(&stale, memory_order_relaxed), 1))
 		return id;
+	if (!id && is_refused((uintptr_t)code))
+		return 0;
 	return learn(code);
 }
 
@@ -288,6 +309,9 @@ const struct tide_py_known *tide_py_known_code(const uint8_t *code)
  * middle of something, what it left is not to be believed. */
 void tide_py_codes_fork_child(void)
 {
+	for (uint32_t i = 0; i < REFUSED; i++) /* its log has room of its own; reads break no page in two */
+		if (atomic_load_explicit(&refused[i], memory_order_relaxed))
+			atomic_store_explicit(&refused[i], 0, memory_order_relaxed);
 	if (!tide_trylock(&lock)) {
 		believe_nothing();
 		atomic_fetch_add_explicit(&tide_py.code_deaths, 1, memory_order_relaxed);

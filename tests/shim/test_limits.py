@@ -169,3 +169,16 @@ def test_removed_log(tmp_path):
     harness.only_log(logs).unlink()
     logs.rmdir()
     assert program.wait(60) == 0
+
+
+def test_no_room_for_definitions(tmp_path):
+    """More code than the log has room to define: what cannot be is tried once, and not again for each frame of each event."""
+    program = ("made = {}\n"
+               "exec('\\n'.join(f'def f{i}(): return bytes(1000 + {i})' for i in range(1000)), made)\n"
+               "work = [made[f'f{i}'] for i in range(1000)]\n"
+               "for _ in range(100):\n    for f in work: f()\n")
+    done = harness.run([harness.PYTHON, "-c", program], tmp_path, env={"TIDEMARK_SIZE": "256K"})
+    assert done.returncode == 0, done.stderr
+    coverage = harness.answer("info", harness.only_log(tmp_path))["coverage"]
+    assert coverage["events"] > 200_000
+    assert 100 < coverage["lost_by_reason"]["definitions"] < 50_000, coverage
