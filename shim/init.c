@@ -200,6 +200,7 @@ static bool adopt(void)
 		tide_sys_mmap(events_len + text_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (!scratch)
 		return false;
+	uint32_t epoch = tide_ring_epoch();
 	tide_inherit_keep();
 	bool left = tide_logfile_leave_parent(&tide_config);
 	if (left) {
@@ -212,7 +213,7 @@ static bool adopt(void)
 		tide_record_fork_child();
 		tide_unwind_fork_child();
 		tide_python_fork_child();
-		uint64_t ticks = tide_lanes_fork_child((uint64_t *)scratch);
+		uint64_t ticks = tide_lanes_fork_child((uint64_t *)scratch, epoch);
 		define_process();
 		define_allocator();
 		define_lineage((uint64_t *)scratch, lanes, ticks, scratch + events_len, text_len);

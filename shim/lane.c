@@ -119,9 +119,10 @@ bool tide_lanes_init(void)
 	return lanes.all != NULL;
 }
 
-uint64_t tide_lanes_fork_child(uint64_t *events)
+uint64_t tide_lanes_fork_child(uint64_t *events, uint32_t epoch)
 {
-	uint64_t ticks = UINT64_MAX;
+	uint64_t least = UINT64_MAX,
+		 most = 0; /* an event tells the ticks anew if its lane's last one was in another epoch */
 	for (uint32_t i = 0; i < lanes.count; i++) {
 		if (events)
 			events[i] = 0;
@@ -136,7 +137,9 @@ uint64_t tide_lanes_fork_child(uint64_t *events)
 				tide_unlock(&lane->lock);
 			continue;
 		}
-		ticks = lane->encoder.ticks < ticks ? lane->encoder.ticks : ticks;
+		most = lane->encoder.ticks > most ? lane->encoder.ticks : most;
+		if (lane->epoch == epoch && lane->encoder.ticks < least)
+			least = lane->encoder.ticks;
 		lane->block = NULL;
 		lane->at = lane->end = NULL;
 		lane->tid = 0;
@@ -150,7 +153,7 @@ uint64_t tide_lanes_fork_child(uint64_t *events)
 	tide_self.lane = NULL;
 	tide_self.other = NULL;
 	tide_self.tid = 0;
-	return ticks == UINT64_MAX ? 0 : ticks;
+	return least < most ? least : most;
 }
 
 void tide_lanes_have_log(void)

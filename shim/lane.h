@@ -63,9 +63,9 @@ extern __thread struct tide_self tide_self __attribute__((tls_model("initial-exe
 
 /* Memory for all lanes of the log's geometry; touched only as lanes are used. Once a process. False: none. */
 bool tide_lanes_init(void);
-/* A forked child: every lane is free and empty. events[i], if not NULL, gets what lane i had recorded; room for `lanes`. Returns the ticks that
- * none of them will tell less than; 0: there was none. */
-uint64_t tide_lanes_fork_child(uint64_t *events);
+/* A forked child: every lane is free and empty. events[i], if not NULL, gets what lane i had recorded; room for `lanes`. Returns ticks that
+ * no event of the parent will be told to have less of, which was in `epoch`; 0: there was none before. */
+uint64_t tide_lanes_fork_child(uint64_t *events, uint32_t epoch);
 
 /* The log is a file now: what is allocated from now on is carried over by its tag (shadow.h). */
 void tide_lanes_have_log(void);
