@@ -139,16 +139,18 @@ void *calloc(size_t count, size_t size)
 static void *resize(const struct tide_regs *regs, void *block, size_t size)
 {
 	bool moves = block && size;
-	uint8_t known = moves ? tide_shadow_peek(block) : TIDE_TAG_NONE;
-	if (block && tide_on())
-		tide_record_free(moves ? TIDE_KIND_REALLOC_FREE : TIDE_KIND_FREE, block);
+	struct tide_moving was = {0};
+	if (moves && tide_on())
+		was = tide_record_moves(TIDE_KIND_REALLOC_FREE, block);
+	else if (block && tide_on())
+		tide_record_free(TIDE_KIND_FREE, block);
 	void *now = tide_real_get()->realloc(block, size);
 	if (!tide_on())
 		return now;
 	if (now)
 		tide_record_alloc(moves ? TIDE_KIND_REALLOC_ALLOC : TIDE_KIND_ALLOC, regs, now, size, 0);
 	else if (moves) {
-		tide_record_stays(block, known);
+		tide_record_stays(block, was);
 		tide_record_plain(TIDE_KIND_REALLOC_FAILED, NULL, 0);
 	}
 	return now;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "candidates.h"
 #include "census.h"
 #include "fault.h"
 #include "init.h"
@@ -12,6 +13,7 @@
 #include "python/python.h"
 #include "ring.h"
 #include "shadow.h"
+#include "survive.h"
 #include "sys.h"
 
 /* Ownership words (FORMAT.md 7): epoch << 16 | lane + 1. */
@@ -259,22 +261,21 @@ FLAT void tide_record_alloc_now(enum tide_kind kind, const struct tide_regs *reg
 		record_other_alloc(kind, regs, addr, size, value);
 }
 
-INLINE void record_free(enum tide_kind kind, const void *addr)
+INLINE uint8_t record_free(enum tide_kind kind, const void *addr)
 {
 	/* a finalizing interpreter first frees what it had kept for later use, with no allocation between: the mark comes before */
 	if (kind == TIDE_KIND_PYFREE && __builtin_expect(tide_python_finalizing(), 0) &&
 	    !atomic_load_explicit(&ending_seen, memory_order_relaxed))
 		tide_record_look();
 	struct tide_lane *lane = tide_lane_enter();
-	if (!lane) {
-		tide_shadow_take(addr, TIDE_TAG_NONE);
-		return;
-	}
+	uint8_t found;
+	if (!lane)
+		return tide_shadow_take(addr, TIDE_TAG_NONE);
 	if (tide_lane_room(lane, tide_item_bound(0, 0))) {
 		TIDE_FAULT("free-entered");
 		/* RULE: the byte first, the epoch after it. So the copies of the block that are in the ring are of this event's
 		 * epoch at most, and are gone when the event is: it needs not outlive them (shim/README.md, Decisions). */
-		uint8_t found = tide_shadow_take(addr, lane->tag);
+		found = tide_shadow_take(addr, lane->tag);
 		atomic_signal_fence(memory_order_seq_cst);
 		TIDE_FAULT("free-taken");
 		uint8_t *tag = put_found(lane, begin(lane, tide_word_of((uintptr_t)addr)), found);
@@ -282,14 +283,15 @@ INLINE void record_free(enum tide_kind kind, const void *addr)
 		TIDE_FAULT("free-begun");
 		tide_lane_commit(lane, tide_put_gone(out, tag, &lane->encoder, (uintptr_t)addr));
 	} else {
-		tide_shadow_take(addr, TIDE_TAG_NONE);
+		found = tide_shadow_take(addr, TIDE_TAG_NONE);
 	}
 	tide_lane_leave(lane);
+	return found;
 }
 
-__attribute__((noinline)) static void record_other_free(enum tide_kind kind, const void *addr)
+__attribute__((noinline)) static uint8_t record_other_free(enum tide_kind kind, const void *addr)
 {
-	record_free(kind, addr);
+	return record_free(kind, addr);
 }
 
 FLAT void tide_record_free_now(enum tide_kind kind, const void *addr)
@@ -298,6 +300,25 @@ FLAT void tide_record_free_now(enum tide_kind kind, const void *addr)
 		record_free(TIDE_KIND_FREE, addr);
 	else
 		record_other_free(kind, addr);
+}
+
+struct tide_moving tide_record_moves(enum tide_kind kind, const void *addr)
+{
+	uint64_t progress = tide_survive_progress();
+	bool all = tide_sample_mean == 0;
+	return (struct tide_moving){progress,
+				    all ? record_other_free(kind, addr) : tide_record_sampled_free(kind, addr)};
+}
+
+void tide_record_stays(const void *addr, struct tide_moving was)
+{
+	if (was.known == TIDE_TAG_NONE)
+		return;
+	tide_candidates_spoil(was.known);
+	tide_shadow_set(addr, was.known);
+	tide_survive_doubt(was.known, was.progress);
+	if (tide_sample_mean)
+		tide_sample_comes(addr);
 }
 
 /* Items without an addr field: ranges and plain ones. All are ordered by word 0. */
@@ -367,15 +388,16 @@ void tide_record_sampled_move(enum tide_kind kind, const struct tide_regs *regs,
 			    (const uint64_t[4]){0});
 }
 
-void tide_record_sampled_free(enum tide_kind kind, const void *addr)
+uint8_t tide_record_sampled_free(enum tide_kind kind, const void *addr)
 {
 	bool sampled = tide_shadow_peek(addr) != TIDE_TAG_NONE;
 	if (kind == TIDE_KIND_REALLOC_FREE || kind == TIDE_KIND_PYREALLOC_FREE)
 		*open_half(kind) = sampled;
 	if (!sampled)
-		return;
-	tide_record_free_now(kind, addr);
+		return TIDE_TAG_NONE;
+	uint8_t found = record_other_free(kind, addr);
 	tide_sample_goes(addr);
+	return found;
 }
 
 void tide_record_plain(enum tide_kind kind, const struct tide_regs *regs, uint64_t value)

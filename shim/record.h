@@ -14,7 +14,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "candidates.h"
 #include "format/items.h"
 #include "sample.h"
 #include "shadow.h"
@@ -39,7 +38,7 @@ void tide_record_free_now(enum tide_kind, const void *addr);
 /* With TIDEMARK_SAMPLE: an allocation that was drawn; second halves of reallocs, drawn or not; frees that may be of the sample. */
 void tide_record_sampled(enum tide_kind, const struct tide_regs *, const void *addr, size_t size, uint64_t value);
 void tide_record_sampled_move(enum tide_kind, const struct tide_regs *, const void *addr, size_t size);
-void tide_record_sampled_free(enum tide_kind, const void *addr);
+uint8_t tide_record_sampled_free(enum tide_kind, const void *addr);
 
 /* ALLOC CALLOC ALIGNED REALLOC_ALLOC PYALLOC PYREALLOC_ALLOC; value: alignment of ALIGNED, else 0. */
 static inline void tide_record_alloc(enum tide_kind kind, const struct tide_regs *regs, const void *addr, size_t size,
@@ -52,22 +51,24 @@ static inline void tide_record_alloc(enum tide_kind kind, const struct tide_regs
 	else if (tide_sampled(size))
 		tide_record_sampled(kind, regs, addr, size, value);
 }
-/* FREE REALLOC_FREE PYFREE PYREALLOC_FREE; addr is not NULL. */
+/* FREE PYFREE; addr is not NULL. */
 static inline void tide_record_free(enum tide_kind kind, const void *addr)
 {
 	if (__builtin_expect(tide_sample_mean == 0, 1))
 		tide_record_free_now(kind, addr);
-	else if (kind == TIDE_KIND_REALLOC_FREE || kind == TIDE_KIND_PYREALLOC_FREE || tide_sample_may_have(addr))
+	else if (tide_sample_may_have(addr))
 		tide_record_sampled_free(kind, addr);
 }
-/* A realloc failed, and its block, of which tide_shadow_peek had said `known`, lives on. */
-static inline void tide_record_stays(const void *addr, uint8_t known)
-{
-	tide_candidates_spoil(known);
-	tide_shadow_set(addr, known);
-	if (tide_sample_mean && known != TIDE_TAG_NONE)
-		tide_sample_comes(addr);
-}
+/* What is known of a block whose realloc's first half was recorded, should that fail. Asked before the event the byte could be another:
+ * recording it may seal a block, and carry this one over. */
+struct tide_moving {
+	uint64_t progress; /* of passes (survive.h) */
+	uint8_t known;     /* what its shadow byte said */
+};
+/* REALLOC_FREE PYREALLOC_FREE. */
+struct tide_moving tide_record_moves(enum tide_kind, const void *addr);
+/* That realloc failed, and its block lives on. */
+void tide_record_stays(const void *addr, struct tide_moving);
 /* MMAP MUNMAP MREMAP MADVISE PYARENA PYARENA_FREE; regs NULL for kinds without a stack. */
 void tide_record_range(enum tide_kind, const struct tide_regs *, const void *addr, size_t len, uint64_t value,
 		       uint64_t value2);

@@ -58,6 +58,11 @@ static inline bool tide_tag_inherited(uint8_t tag)
 void tide_shadow_init(unsigned alignment);
 /* A forked child: its own tags from now on; the bytes stay. */
 void tide_shadow_fork_child(void);
+/* Of a block that this process' log knows. */
+static inline bool tide_tag_is_own(uint8_t tag)
+{
+	return tide_tag_is_of(tag, (uint8_t)(tide_shadow.base + 1));
+}
 /* Before it gets a log: whatever was inherited has an inherited tag. False: it is being done by what this call has interrupted. */
 bool tide_shadow_settle(void);
 

@@ -52,6 +52,7 @@ static struct {
 	uint32_t first, count, cap;
 	struct look *look; /* by lane */
 	uint64_t frames;   /* passed over since the last commit */
+	_Atomic uint64_t progress;
 } survive;
 
 bool tide_survive_init(void)
@@ -107,6 +108,28 @@ static uint32_t place_of(const struct tide_frame *frame)
 static struct straddler *straddler(uint32_t i)
 {
 	return &survive.at[(survive.first + i) % survive.cap];
+}
+
+static bool is_to_come(uint8_t tag)
+{
+	uint32_t first = survive.done + 1 + (tide_pass.phase != TIDE_PASS_NONE);
+	for (uint32_t e = first; e <= tide_ring_epoch(); e++)
+		if (tag == tide_tag(e, TIDE_TAG_FRESH) || tag == tide_tag(e, TIDE_TAG_CARRIED))
+			return true;
+	return false;
+}
+
+uint64_t tide_survive_progress(void)
+{
+	return atomic_load_explicit(&survive.progress, memory_order_relaxed);
+}
+
+void tide_survive_doubt(uint8_t tag, uint64_t progress)
+{
+	if (progress == tide_survive_progress() || !tide_tag_is_own(tag) || !tide_ring_lock(true))
+		return;
+	tide_pass.totals.unknown += !is_to_come(tag);
+	tide_ring_unlock();
 }
 
 void tide_survive_sealed(const struct tide_frame *frame, uint32_t epoch)
@@ -392,6 +415,7 @@ static bool end_pass(void)
 static bool piece(size_t *ret_read)
 {
 	*ret_read = 0;
+	atomic_store_explicit(&survive.progress, tide_survive_progress() + 1, memory_order_relaxed);
 	switch (tide_pass.phase) {
 	case TIDE_PASS_NONE:
 		begin_pass();

@@ -26,6 +26,12 @@ void tide_survive_fork_child(void);
 /* The last epoch of which everything has been carried over: its segment may be used again. */
 uint32_t tide_survive_done(void);
 
+/* How far passes have come, ever. */
+uint64_t tide_survive_progress(void);
+/* A block with this shadow byte was thought dead for a while, by a realloc that failed. If a pass has come further since `progress`, and has come to
+ * its epoch, it is counted as one that may have been forgotten. Any thread, outside of a recording. */
+void tide_survive_doubt(uint8_t tag, uint64_t progress);
+
 /* A frame of events was published, at `frame` in segment `epoch`. */
 void tide_survive_sealed(const struct tide_frame *frame, uint32_t epoch);
 

@@ -39,14 +39,14 @@ static void *on_realloc(void *ctx, void *block, size_t size)
 {
 	struct tide_py_allocator *next = ctx;
 	bool was_in_pool = block && tide_on() && tide_py_in_arena(block);
-	uint8_t known = was_in_pool ? tide_shadow_peek(block) : TIDE_TAG_NONE;
+	struct tide_moving was = {0};
 	if (was_in_pool)
-		tide_record_free(TIDE_KIND_PYREALLOC_FREE, block);
+		was = tide_record_moves(TIDE_KIND_PYREALLOC_FREE, block);
 	void *now = next->realloc(next->ctx, block, size);
 	if (!was_in_pool)
 		record(TIDE_KIND_PYALLOC, now, size);
 	else if (!now) {
-		tide_record_stays(block, known);
+		tide_record_stays(block, was);
 		tide_record_plain(TIDE_KIND_PYREALLOC_FAILED, NULL, 0);
 	} else if (tide_py_in_arena(now))
 		tide_record_alloc(TIDE_KIND_PYREALLOC_ALLOC, NULL, now, size, 0);

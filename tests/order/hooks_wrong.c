@@ -51,5 +51,6 @@ static const struct tide_real *wrong_real(void)
 }
 
 #define tide_record_free record_later
+#define tide_record_moves(kind, block) (record_later(kind, block), (struct tide_moving){0})
 #define tide_real_get wrong_real
 #include "hooks_malloc.c"

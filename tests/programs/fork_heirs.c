@@ -4,7 +4,7 @@
  * usage: fork_heirs ACCOUNT BLOCKS GENERATIONS CHURN SEED [THREADS]
  *
  * The first process takes BLOCKS blocks, at three places; each later one is the only child of the one before, and takes a tenth as many. Every process but the
- * first frees some of all there are: at once, later, by realloc, and after its log has wrapped; a realloc that fails leaves its block (with several threads there are none: shim/README.md, Decisions). Between frees it makes
+ * first frees some of all there are: at once, later, by realloc, and after its log has wrapped; a realloc that fails leaves its block. Between frees it makes
  * CHURN short-lived blocks. Then it forks the next and waits for it. With THREADS the last one does not end: so many threads
  * free what is left, each its share, and make short-lived blocks.
  *
@@ -103,7 +103,7 @@ static void change(struct slot *s)
 		size = random_next() % 50 * 64 + 39;
 		now = realloc(block, size);
 		s->origin = the.generation * 4 + 3;
-	} else if (what == 1 && threads < 2) {
+	} else if (what == 1) {
 		now = realloc(block, most) ? NULL : block;
 	} else {
 		free(block);

@@ -68,13 +68,16 @@ def check(log, account, generation, threads=1):
     live, running = account.live(generation)
     found = own(harness.live_blocks(log, inherited=True))
     odd = found ^ live
-    assert len(odd) <= 2 * len(running) and len(running) <= threads, (len(found - live), len(live - found), running)
     report = harness.answer("report", log, codes=(0, 3))
     coverage = report["coverage"]
+    # a realloc that fails while another thread carries its block's epoch over may forget the block, and that is told
+    forgotten = coverage["forgotten_blocks"] if threads > 1 else 0
+    assert len(odd) <= 2 * len(running) + forgotten and len(running) <= threads, (len(found - live), len(live - found), running, coverage)
+    assert coverage["forgotten_blocks"] == forgotten <= 20
     assert coverage["inheritance"]["known"] == "whole" and coverage["inheritance"]["reason"] is None
     assert coverage["unmatched_frees"] == coverage["double_allocations"] == 0
     assert coverage["lost"] == 0, coverage
-    if not running:
+    if not running and not forgotten:
         assert coverage["uncertain_bytes"] == 0
     return report
 

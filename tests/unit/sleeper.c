@@ -1,12 +1,14 @@
 /*
- * sleeper - a thread that sleeps for about a lap of the ring, with a block that its next event seals: what is known of that block is
- * of an epoch that is gone, or half gone through. Nothing that lives may be forgotten by that.
+ * sleeper - reallocs that fail, and a thread that sleeps for about a lap of the ring, with a block that its next event seals: what is known of that block is
+ * of an epoch that is gone, or half gone through. Nothing that lives may be forgotten by that. A realloc that fails keeps its block, whatever recording its
+ * first half brought about; one that took a lap is told of as a block that may be forgotten.
  *
  * usage: sleeper [CYCLES]. Exit 0: the shadow byte of every live block names an epoch that is in the ring.
  */
 #include <pthread.h>
 
 #include "alone.h"
+#include "pass.h"
 
 #define BLOCKS 20000u
 #define OWN 1000u /* the sleeper's */
@@ -66,6 +68,33 @@ static bool in_the_ring(uint8_t tag)
 	return false;
 }
 
+static void lap(uint32_t epochs)
+{
+	uint32_t until = tide_ring_epoch() + epochs;
+	while (tide_ring_epoch() < until)
+		replace((uint32_t)(next_random() >> 32) % BLOCKS, NULL);
+}
+
+/* Blocks that are reallocated in vain with their byte at any age; and one that takes a lap for it. How many are wrong. */
+static unsigned failed_reallocs(void)
+{
+	for (uint32_t i = 0; i < 3000; i++) {
+		const void *block = address(i);
+		if (!live[i])
+			replace(i, NULL);
+		tide_record_stays(block, tide_record_moves(TIDE_KIND_REALLOC_FREE, block));
+		tide_record_plain(TIDE_KIND_REALLOC_FAILED, NULL, 0);
+	}
+	lap(tide_ring_segments());
+	const void *block = address(BLOCKS + OWN + 1);
+	tide_record_alloc_now(TIDE_KIND_ALLOC, NULL, block, 1, 0);
+	struct tide_moving was = tide_record_moves(TIDE_KIND_REALLOC_FREE, block);
+	lap(tide_ring_segments() + 1);
+	uint64_t doubted = tide_pass.totals.unknown;
+	tide_record_stays(block, was);
+	return tide_pass.totals.unknown == doubted;
+}
+
 static unsigned forgotten(void)
 {
 	unsigned n = 0;
@@ -93,7 +122,7 @@ int main(int argc, char **argv)
 		pthread_barrier_wait(&turn);
 	}
 	pthread_join(id, NULL);
-	wrong += forgotten();
+	wrong += forgotten() + failed_reallocs() + forgotten();
 	printf("%u forgotten, epoch %u, %llu events evicted\n", wrong, tide_ring_epoch(),
 	       (unsigned long long)tide_control_get(TIDE_CTL_EVICTED_EVENTS));
 	return wrong == 0 && tide_survive_done() > 0 ? 0 : 1;

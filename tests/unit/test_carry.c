@@ -32,7 +32,7 @@ static void blocks(void **state)
 	assert_true(tide_carry_open_blocks(&r, section.at, tide_in_left(&section)));
 	for (unsigned i = 0; i < 4; i++) {
 		assert_int_equal(tide_carry_next_block(&r, &b), 1);
-		assert_memory_equal(&b, &in[i], sizeof b);
+		assert_memory_equal(&b, &in[i], offsetof(struct tide_carry_block, tag)); /* behind it is padding */
 	}
 	assert_int_equal(tide_carry_next_block(&r, &b), 0);
 	assert_int_equal(tide_carry_next_section(&payload, &kind, &section), 0);
