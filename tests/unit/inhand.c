@@ -11,8 +11,8 @@
 #include "fault.h"
 #include "format/carry.h"
 #include "format/layout.h"
+#include "replaced.h"
 
-#define BLOCKS 20000u
 #define OLD_SIZE 1000u
 #define NEW_SIZE 2000u
 
@@ -20,8 +20,6 @@ struct tide_config tide_config = {.size = 1u << 20, .name = "inhand", .census_ns
 static pthread_barrier_t turn;
 static unsigned long cycles = 20;
 static const void *held; /* the address of the allocation that waits; its thread's alone */
-static bool live[BLOCKS];
-static uint64_t state = 88172645463325252u;
 
 long tide_fault_call(void)
 {
@@ -37,32 +35,11 @@ void tide_fault(const char *name)
 	pthread_barrier_wait(&turn);
 }
 
-static uint64_t next_random(void)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state;
-}
-
-static const void *address(uint32_t i)
-{
-	return (const void *)(uintptr_t)(HEAP + (uint64_t)i * 4096);
-}
-
-static void replace(uint32_t i)
-{
-	if (live[i])
-		tide_record_free_now(TIDE_KIND_FREE, address(i));
-	tide_record_alloc_now(TIDE_KIND_ALLOC, NULL, address(i), 1 + i, 0);
-	live[i] = true;
-}
-
 static void lap(void)
 {
 	uint32_t until = tide_ring_epoch() + tide_ring_segments() + 1;
 	while (tide_ring_epoch() < until)
-		replace((uint32_t)(next_random() >> 32) % (next_random() & 15 ? 256 : BLOCKS));
+		replace((uint32_t)(next_random() >> 32) % (next_random() & 15 ? 256 : BLOCKS), NULL);
 }
 
 /* Every second address is no multiple of 16, as of small blocks of some allocators. */

@@ -9,8 +9,8 @@
 
 #include "alone.h"
 #include "pass.h"
+#include "replaced.h"
 
-#define BLOCKS 20000u
 #define OWN 1000u /* the sleeper's */
 #define DEEP 100u /* words: room that its next event asks for */
 
@@ -18,29 +18,6 @@ struct tide_config tide_config = {.size = 1u << 20, .name = "sleeper", .census_n
 static pthread_barrier_t turn;
 static unsigned long cycles = 60;
 static const struct tide_block *own_block; /* the sleeper's */
-static bool live[BLOCKS + OWN];
-static uint64_t state = 88172645463325252u;
-
-static uint64_t next_random(void)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state;
-}
-
-static const void *address(uint32_t i)
-{
-	return (const void *)(uintptr_t)(HEAP + (uint64_t)i * 4096); /* each has its own word: no SYNC */
-}
-
-static void replace(uint32_t i, const struct tide_regs *regs)
-{
-	if (live[i])
-		tide_record_free_now(TIDE_KIND_FREE, address(i));
-	tide_record_alloc_now(TIDE_KIND_ALLOC, regs, address(i), 1 + i, 0);
-	live[i] = true;
-}
 
 static void *sleeper(void *arg)
 {
