@@ -11,9 +11,9 @@
 #define LANES_MAX 65536u
 
 /* Room for `count` in a table that grows by doubling; what is new is zero. */
-static bool grow(void **table, uint32_t *cap, uint32_t count, size_t size)
+static bool grow(void **table, size_t *cap, size_t count, size_t size)
 {
-	uint32_t more = *cap ? *cap : 64;
+	size_t more = *cap ? *cap : 64;
 	if (count <= *cap)
 		return true;
 	while (more < count)
@@ -31,14 +31,8 @@ static bool grow(void **table, uint32_t *cap, uint32_t count, size_t size)
 
 static bool add_entry(struct tide_carry_state *s, const struct tide_carry_block *b)
 {
-	if (s->entries == s->entries_cap) {
-		size_t cap = s->entries_cap ? 2 * s->entries_cap : 1024;
-		struct tide_carried_entry *entry = realloc(s->entry, cap * sizeof *entry);
-		if (!entry)
-			return false;
-		s->entry = entry;
-		s->entries_cap = cap;
-	}
+	if (!grow((void **)&s->entry, &s->entries_cap, s->entries + 1, sizeof *s->entry))
+		return false;
 	s->entry[s->entries] =
 		(struct tide_carried_entry){b->addr, b->ticks, b->size, b->site, (uint32_t)s->entries, b->op};
 	s->entries++;
@@ -63,14 +57,8 @@ static bool parse_blocks(struct tide_carry_state *s, struct tide_in in, bool *wh
 
 static bool add_gone(struct tide_carry_state *s, uint64_t addr)
 {
-	if (s->gone_count == s->gone_cap) {
-		size_t cap = s->gone_cap ? 2 * s->gone_cap : 1024;
-		uint64_t *gone = realloc(s->gone, cap * sizeof *gone);
-		if (!gone)
-			return false;
-		s->gone = gone;
-		s->gone_cap = cap;
-	}
+	if (!grow((void **)&s->gone, &s->gone_cap, s->gone_count + 1, sizeof *s->gone))
+		return false;
 	s->gone[s->gone_count++] = addr;
 	return true;
 }
@@ -97,7 +85,7 @@ static bool parse_sums(struct tide_carry_state *s, struct tide_in in, bool *whol
 			*whole = false;
 			return true;
 		}
-		if (!grow((void **)&s->site, &s->sites_cap, (uint32_t)number + 1, sizeof *s->site))
+		if (!grow((void **)&s->site, &s->sites_cap, number + 1, sizeof *s->site))
 			return false;
 		s->sites = number >= s->sites ? (uint32_t)number + 1 : s->sites;
 		s->site[number].allocs = allocs;
@@ -116,7 +104,7 @@ static bool parse_marks(struct tide_carry_state *s, struct tide_in in, bool *who
 			*whole = false;
 			return true;
 		}
-		if (!grow((void **)&s->mark, &s->marks_cap, (uint32_t)lane + 1, sizeof *s->mark))
+		if (!grow((void **)&s->mark, &s->marks_cap, lane + 1, sizeof *s->mark))
 			return false;
 		s->marks = lane >= s->marks ? (uint32_t)lane + 1 : s->marks;
 		s->mark[lane] = events;
@@ -344,7 +332,7 @@ bool tide_carried_finish(struct tide_carry_state *s, const struct tide_defs *def
 	if (s->told.epoch == 0)
 		return true;
 	/* site 0 is always there, for what names none */
-	if (!grow((void **)&s->site, &s->sites_cap, s->sites + 1, sizeof *s->site))
+	if (!grow((void **)&s->site, &s->sites_cap, s->sites + 1u, sizeof *s->site))
 		return false;
 	s->sites += s->sites == 0;
 	s->block = calloc(s->entries + 1, sizeof *s->block);

@@ -28,9 +28,11 @@ struct tide_carry_state {
 	size_t gone_count, gone_cap;
 	struct tide_carried_site *site; /* by number */
 	struct tide_carried_block *block;
-	uint32_t sites, sites_cap;
+	uint32_t sites;
+	size_t sites_cap;
 	uint64_t *mark; /* by lane: events that were overwritten, from its first */
-	uint32_t marks, marks_cap;
+	uint32_t marks;
+	size_t marks_cap;
 };
 
 /* False: no memory; *ret is then released. Damage is told of. */
